@@ -1,0 +1,1 @@
+"""A driving world model in VAE latent space."""

@@ -1,0 +1,66 @@
+"""Large .npy files, written from front to back and mapped instead of loaded."""
+
+import os
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+
+class RowWriter:
+    """Fills a .npy file of known shape block by block, with the memory of one block.
+
+    Blocks are written, not mapped: on a full disk a write raises OSError, touching a mapped page kills the process.
+    """
+
+    def __init__(self, path: Path, num_rows: int, row_shape: tuple[int, ...], dtype: DTypeLike) -> None:
+        self._path = path
+        self._row_shape = row_shape
+        self._dtype = np.dtype(dtype)
+        self._missing = num_rows
+        self._file = path.open("wb")
+        header = {"descr": self._dtype.str, "fortran_order": False, "shape": (num_rows, *row_shape)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def write(self, block: np.ndarray) -> None:
+        """Append rows.
+
+        Raises:
+            ValueError: rows of another shape or dtype, or more of them than the file was opened for.
+        """
+        if block.shape[1:] != self._row_shape or block.dtype != self._dtype or len(block) > self._missing:
+            expected = f"at most {self._missing} rows of {self._dtype} {list(self._row_shape)}"
+            raise ValueError(f"{self._path}: expected {expected}, got {block.dtype} {list(block.shape)}")
+        self._file.write(np.ascontiguousarray(block).data)
+        self._missing -= len(block)
+
+    def __enter__(self) -> "RowWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            # Whoever renames the file after this must not lose its content with the power.
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        if error is None and self._missing:
+            raise ValueError(f"{self._path}: expected {self._missing} more rows")
+
+
+def write_rows(
+    path: Path, blocks: Iterable[np.ndarray], num_rows: int, row_shape: tuple[int, ...], dtype: DTypeLike = np.float32
+) -> None:
+    """Write a .npy file of `num_rows` rows that appears whole or not at all: if it exists, it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with RowWriter(aside, num_rows, row_shape, dtype) as writer:
+            for block in blocks:
+                writer.write(block)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)

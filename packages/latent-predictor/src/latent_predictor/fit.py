@@ -1,0 +1,172 @@
+"""The training loop that every stage runs: steps, exact resume, logging, checkpoints, a polite end."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from drivelab_shared import checkpoint
+from drivelab_shared.engine import StopSignal
+from drivelab_shared.errors import UserError
+from drivelab_shared.modules import parameter_groups
+from drivelab_shared.runs import Progress, Run
+from drivelab_shared.seeding import StepSampler, seed_step
+
+FETCH, FORWARD, VALIDATE = range(3)
+"""Streams of random numbers within a step, so that none depends on how many numbers another drew."""
+
+Losses = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where in the training a loss is asked for."""
+
+    done: float
+    """Share of the steps, 0 to 1."""
+    is_logged: bool
+    """Whether this step's figures are written down: the time for figures that cost something."""
+
+
+LossFunction = Callable[[nn.Module, np.ndarray, Moment], Losses]
+"""(network, indices of the batch, moment) -> scalars; `loss` is the one to minimise."""
+
+
+class Stopped(Exception):  # noqa: N818 - not an error
+    """The run was asked to stop and has saved everything it needs to go on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long and how fast a stage learns."""
+
+    steps: int
+    lr: float
+    lr_schedule: str = "cosine"
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    checkpoint_every: int = 200
+    keep: int = 2
+    log_every: int = 20
+    seed: int = 0
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of a step: a function of the step, so that nothing about it needs saving."""
+        done = step / self.steps
+        if self.lr_schedule == "cosine":
+            return self.lr * 0.5 * (1 + math.cos(math.pi * done))
+        if self.lr_schedule == "step":
+            return self.lr * (0.1 ** ((done >= 0.6) + (done >= 0.85)))
+        return self.lr
+
+
+def fit(
+    run: Run,
+    stop: StopSignal,
+    stage: str,
+    network: nn.Module,
+    loss_of: LossFunction,
+    num_samples: int,
+    global_batch: int,
+    schedule: Schedule,
+    validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
+    select: str = "",
+) -> nn.Module:
+    """Train `network` and return it, unwrapped. Goes on from the newest checkpoint of the stage, if the run has one.
+
+    Args:
+        run: where checkpoints and metrics go.
+        stop: asked after every step.
+        stage: name of the stage; folder of its checkpoints.
+        network: on any device; moved to the engine's.
+        loss_of: see LossFunction.
+        num_samples: samples that the batches index.
+        global_batch: samples per step over all processes; at most all there are.
+        schedule: steps, learning rate, checkpoints.
+        validate: figures of the unwrapped network, logged after every epoch.
+        select: the figure whose best epoch is returned; empty returns the last step.
+
+    Raises:
+        Stopped: a signal asked for it; the state is saved.
+        UserError: a loss is not finite.
+    """
+    accelerator, folder = run.accelerator, run.folder / "checkpoints" / stage
+    decayed = torch.optim.AdamW(parameter_groups(network, schedule.weight_decay), lr=schedule.lr)
+    network, optimizer = accelerator.prepare(network, decayed)
+    parts = checkpoint.Parts({stage: network}, {"optimizer": optimizer})
+    start, best = 0, -math.inf
+    if (newest := checkpoint.latest(folder)) is not None:
+        progress = checkpoint.load(accelerator, newest, parts)
+        start, best = progress["step"], progress["best"] if progress["best"] is not None else -math.inf
+    if run.resumed:
+        run.rewind(stage, start)
+    world, rank = accelerator.num_processes, accelerator.process_index
+    sampler = StepSampler(num_samples, min(global_batch, num_samples // world * world), rank, world, schedule.seed)
+
+    def save(step: int) -> None:
+        state = {"step": step, "best": best if math.isfinite(best) else None}
+        checkpoint.save(accelerator, folder, step, parts, state, schedule.keep)
+
+    with Progress(stage, schedule.steps, start, quiet=not accelerator.is_main_process) as bar:
+        for step in range(start, schedule.steps):
+            network.train()
+            seed_step(schedule.seed, step, rank, FETCH)
+            indices = sampler.batch(step)
+            seed_step(schedule.seed, step, rank, FORWARD)
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.lr_at(step)
+            optimizer.zero_grad()
+            done = step + 1
+            is_logged = done % schedule.log_every == 0 or done == schedule.steps
+            with accelerator.autocast():
+                losses = loss_of(network, indices, Moment(step / schedule.steps, is_logged))
+            _require_finite(stage, step, losses, accelerator)
+            accelerator.backward(losses["loss"])
+            if schedule.clip_norm:
+                accelerator.clip_grad_norm_(network.parameters(), schedule.clip_norm)
+            optimizer.step()
+
+            if is_logged:
+                figures = {name: float(value.detach()) for name, value in losses.items()}
+                run.log(done, "train", figures | {"lr": schedule.lr_at(step)}, stage)
+                bar.update(done, loss=figures["loss"])
+            if validate and (done % sampler.steps_per_epoch == 0 or done == schedule.steps):
+                seed_step(schedule.seed, step, rank, VALIDATE)
+                figures = _validated(accelerator.unwrap_model(network), validate)
+                run.log(done, "val", figures, stage)
+                if select and figures[select] > best:
+                    best = figures[select]
+                    save(done)
+                    if accelerator.is_main_process:
+                        checkpoint.mark_best(folder, done, select, best)
+            is_stopping = stop.agreed(accelerator)
+            if done % schedule.checkpoint_every == 0 or done == schedule.steps or is_stopping:
+                save(done)
+            if is_stopping:
+                raise Stopped
+    if select and (chosen := checkpoint.best(folder)) is not None:
+        checkpoint.load(accelerator, chosen, parts)
+    return _released(accelerator, network)
+
+
+def _validated(network: nn.Module, validate: Callable[[nn.Module], Mapping[str, float]]) -> dict[str, float]:
+    network.eval()
+    with torch.no_grad():
+        return dict(validate(network))
+
+
+def _require_finite(stage: str, step: int, losses: Losses, accelerator: object) -> None:
+    values = torch.stack([value.detach().float() for value in losses.values()])
+    if not torch.isfinite(values).all():
+        shown = ", ".join(f"{name} {float(value):g}" for name, value in losses.items())
+        raise UserError(f"{stage}: step {step}: expected finite losses, got {shown}; a smaller lr may help")
+
+
+def _released(accelerator: object, network: nn.Module) -> nn.Module:
+    """The network without wrappers, in eval mode; the engine forgets it, so that stages do not pile up."""
+    unwrapped = accelerator.unwrap_model(network, keep_fp32_wrapper=False)
+    accelerator.free_memory()
+    return unwrapped.eval()

@@ -1,0 +1,105 @@
+"""One way to start: Accelerate picks the device and joins the processes, `StopSignal` ends them at the same step.
+
+The loop, the losses and every backward and optimizer step stay in the package. Only networks and optimizers are
+prepared by the Accelerator; loaders and schedulers never are (their state is a function of the step, see `seeding`).
+"""
+
+import logging
+import signal
+import threading
+from types import FrameType
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import ProjectConfiguration
+
+from drivelab_shared.errors import UserError
+from drivelab_shared.seeding import set_deterministic
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def start(
+    device: str = "auto",
+    *,
+    precision: str = "fp32",
+    threads: int = 1,
+    deterministic: bool = False,
+    tracker: str = "none",
+    find_unused_parameters: bool = False,
+) -> Accelerator:
+    """Set up this process, alone or as one of many (torchrun, SLURM, PyTorchJob, Ray Train).
+
+    Args:
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        precision: `fp32`, `bf16` or `fp16` arithmetic; weights stay fp32.
+        threads: CPU threads of torch. Part of what makes a run repeatable.
+        deterministic: ask torch for deterministic kernels.
+        tracker: `none`, or a tracker that Accelerate knows. `runs` tells it the folder.
+        find_unused_parameters: only for losses that do not touch every parameter.
+
+    Raises:
+        UserError: the device or the tracker is not there.
+    """
+    _check_device(device)
+    torch.set_num_threads(threads)
+    if deterministic:
+        set_deterministic()
+    # Accelerate reports "distributed" details that a single process has no use for.
+    logging.getLogger("accelerate").setLevel(logging.ERROR)
+    try:
+        return Accelerator(
+            cpu=device == "cpu",
+            mixed_precision="no" if precision == "fp32" else precision,
+            log_with=None if tracker == "none" else tracker,
+            project_config=ProjectConfiguration(logging_dir="."),
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=find_unused_parameters)],
+        )
+    except (ValueError, ImportError) as problem:
+        if tracker != "none" and tracker in str(problem):
+            raise UserError(
+                f"tracker: expected an installed one, got {tracker!r}; install the extra of that name"
+            ) from problem
+        raise
+
+
+def _check_device(device: str) -> None:
+    available = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(device):
+        usable = ", ".join(name for name, is_there in available.items() if is_there)
+        raise UserError(f"device: expected one of {usable}, got {device!r}")
+
+
+class StopSignal:
+    """Notes SIGTERM, SIGUSR1 and the first Ctrl-C; the loop asks after every step. A second Ctrl-C leaves at once.
+
+    Used as a context: the handlers that were there before come back at its end.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+    def __init__(self) -> None:
+        self._noted = False
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> "StopSignal":
+        # Python lets only the main thread of a process handle signals; elsewhere (Ray) the launcher does.
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self._noted:
+            raise KeyboardInterrupt
+        self._noted = True
+
+    def agreed(self, accelerator: Accelerator) -> bool:
+        """Whether any process was asked to stop: the same answer in all of them."""
+        if accelerator.num_processes == 1:
+            return self._noted
+        flag = torch.tensor(int(self._noted), device=accelerator.device)
+        return bool(accelerator.reduce(flag, reduction="sum") > 0)
