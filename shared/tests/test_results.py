@@ -4,14 +4,14 @@ import sys
 
 import numpy as np
 import pytest
+
 from drivelab_shared import origin
 from drivelab_shared.results import Row, Table, markdown, pivot, provenance, read, render_results, sections, write
 
 
 def table(rows, **fields):
-    return Table(
-        **{"table": "horizons", "title": "By horizon", "command": "evaluate", "seeds": [0], **fields}, rows=rows
-    )
+    usual = {"table": "horizons", "title": "By horizon", "command": "evaluate", "seeds": [0]}
+    return Table(rows=rows, **usual | fields)
 
 
 ACCURACY = [
@@ -115,7 +115,7 @@ def test_metrics_of_one_place_share_a_table_and_the_others_have_their_own():
         ([1234.5, 3.0], ["1,234", "3"]),
         ([12288, 3], ["12,288", "3"]),
         ([2.5e-7, 0.0], ["2.5e-07", "0"]),
-        ([-0.0001, -12.34], ["-0.0", "-12.3"]),
+        ([-0.0001, -12.34], ["0.0", "-12.3"]),
     ],
 )
 def test_figures_of_a_metric_share_their_decimals(values, shown):

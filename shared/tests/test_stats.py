@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from drivelab_shared.stats import bootstrap, difference, group_draws, interquartile_mean, ratio
 
 

@@ -231,7 +231,9 @@ COMMANDS = {
         "npz_files: expected names of files in it, got '../data/traj1_64x64.npz'",
     ),
     "unwritable report": Command(
-        ["check-data", "--data_dir", "data", "--report", "no/such/folder/check.html"], "report: expected a place to"
+        ["check-data", "--data_dir", "data", "--report", "file/check.html"],
+        "file/check.html: report: expected a place to write to, got",
+        text("file", ""),
     ),
     "missing config": Command(["train", "--config", "quik"], "'quik'"),
     "bad YAML": Command(["train", "--config", "a.yaml"], "a.yaml: line", text("a.yaml", "lr: [1")),

@@ -81,7 +81,7 @@ def test_dashes_stand_at_a_third_of_the_half_road_on_every_second_tile() -> None
         columns = np.flatnonzero(dash[row, 32:]) + 32.5
         expected = 32 + (row + 0.5 - 22) / (0.55 * 4) * (40 / 6) / 3
         assert columns.mean() == pytest.approx(expected, abs=1.0)
-    # Tiles 11 and 13 have none: they end 7 and begin 3.5 ahead, so rows 22 + 105.6 / 7 = 37 to 22 + 105.6 / 3.5 = 52 differ.
+    # A tile further on, the one from 3.5 to 7 ahead is of the other kind: rows 22 + 105.6 / 7 = 37 to 52.
     other = view(y=38.5)
     dash_of_other = np.abs(other.astype(int) - camera._DASH_COLOR).sum(axis=-1) < 60
     assert (dash[40:50].any(axis=1) != dash_of_other[40:50].any(axis=1)).all()

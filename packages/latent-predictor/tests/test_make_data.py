@@ -102,6 +102,11 @@ def test_an_interrupted_set_is_continued(tmp_path: Path, monkeypatch: pytest.Mon
     written_at = kept.stat().st_mtime_ns
     with pytest.raises(UserError, match="expected a folder without trajectories"):
         make_data(tiny(tmp_path / "resumed", num_frames=9))
+    stranger = tmp_path / "resumed" / "mine.npz"
+    stranger.write_bytes(kept.read_bytes())
+    with pytest.raises(UserError, match=r"mine.npz: expected a folder without trajectories"):
+        make_data(tiny(tmp_path / "resumed"))
+    stranger.unlink()
     make_data(tiny(tmp_path / "resumed"))
     assert kept.stat().st_mtime_ns == written_at
     assert contents(tmp_path / "resumed") == contents(tmp_path / "whole")
@@ -109,7 +114,7 @@ def test_an_interrupted_set_is_continued(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_path_that_is_a_file_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
-    with pytest.raises(UserError, match="data_dir: expected a folder to write to, got .*File exists"):
+    with pytest.raises(UserError, match="data_dir: expected a folder to write to, got File exists"):
         make_data(tiny(tmp_path / "data"))
 
 
@@ -143,7 +148,13 @@ def test_a_video_does_not_join_drives_with_actions(tmp_path: Path) -> None:
 def test_a_video_does_not_join_others_at_another_rate(tmp_path: Path) -> None:
     make_data(MakeDataSettings(data_dir=tmp_path / "videos", video=video(tmp_path)))
     with pytest.raises(UserError, match=r"rate_hz: expected 12.5 as in traj0_64x64.npz, got 25"):
-        make_data(MakeDataSettings(data_dir=tmp_path / "videos", video=video(tmp_path), rate_hz=25))
+        make_data(MakeDataSettings(data_dir=tmp_path / "videos", video=video(tmp_path), rate_hz=25.0))
+
+
+def test_a_video_does_not_join_a_broken_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.npz").write_text("nothing")
+    with pytest.raises(UserError, match=r"mine.npz: expected an npz archive"):
+        make_data(MakeDataSettings(data_dir=tmp_path, video=video(tmp_path)))
 
 
 def test_a_splits_file_that_misses_the_video_is_pointed_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,14 +206,12 @@ if __name__ == "__main__":
 """
 
 
-def children_of(process_id: int) -> list[int]:
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process_id)], capture_output=True, text=True, check=False)
-    return [int(line) for line in listed.stdout.split()]
+def ps(*arguments: str) -> list[str]:
+    return subprocess.run(["ps", *arguments], capture_output=True, text=True, check=False).stdout.split()
 
 
-def is_running(process_id: int) -> bool:
-    listed = subprocess.run(["ps", "-o", "stat=", "-p", str(process_id)], capture_output=True, text=True, check=False)
-    return listed.stdout.strip() not in ("", "Z", "Zs", "Zl")
+def is_running(process_id: str) -> bool:
+    return any(not state.startswith("Z") for state in ps("-o", "stat=", "-p", process_id))
 
 
 def wait_until(holds: object, seconds: float = 30.0) -> bool:
@@ -221,7 +230,7 @@ def test_a_killed_run_leaves_no_processes_and_no_broken_files(tmp_path: Path) ->
     folder = tmp_path / "data"
     process = subprocess.Popen([sys.executable, tmp_path / "run.py", folder], stdout=subprocess.DEVNULL)
     assert wait_until(lambda: folder.exists() and any(folder.glob("traj*.npz")))
-    children = children_of(process.pid)
+    children = ps("-o", "pid=", "--ppid", str(process.pid))
     assert len(children) >= 2
     os.kill(process.pid, signal.SIGKILL)
     process.wait()

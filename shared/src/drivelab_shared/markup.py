@@ -76,9 +76,37 @@ def bullets_markdown(items: Sequence[str]) -> str:
     return "\n".join(f"- {inline_markdown(item)}" for item in items)
 
 
+def origin_markdown(command: str, line: str) -> str:
+    """The command that made something, ready to be copied, above one line on where and when."""
+    return f"```sh\n{' '.join(command.split())}\n```\n{escape_markdown(line)}"
+
+
+def table_html(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A table as HTML, figures aligned on the right and their intervals apart from them."""
+    classes = [' class="number"' if is_number else "" for is_number in _number_columns(header, body)]
+    head = "".join(f'<th scope="col"{c}>{html.escape(cell)}</th>' for c, cell in zip(classes, header, strict=True))
+    lines = []
+    for name, *cells in body:
+        lines.append(f'<tr><th scope="row">{html.escape(name)}</th>{"".join(map(_cell_html, cells))}</tr>')
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _number_columns(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[bool]:
+    """Which columns hold nothing but figures; the first one names the rows."""
+    return [index > 0 and all(is_figure(line[index]) for line in body) for index in range(len(header))]
+
+
+def _cell_html(cell: str) -> str:
+    if not is_figure(cell):
+        return f"<td>{html.escape(cell)}</td>"
+    value, space, interval = html.escape(cell).partition(" [")
+    if not space:
+        return f'<td class="number">{value}</td>'
+    return f'<td class="number">{value} <span class="interval">[{interval}</span></td>'
+
+
 def table_markdown(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     """A table as Markdown, figures aligned on the right."""
-    columns = list(zip(*body, strict=True)) if body else [()] * len(header)
-    rule = ["---:" if index and all(map(is_figure, column)) else "---" for index, column in enumerate(columns)]
+    rule = ["---:" if is_number else "---" for is_number in _number_columns(header, body)]
     rows = [[escape_markdown(cell) for cell in row] for row in (header, *body)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:]))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drivelab_shared.files import replace_text
-from drivelab_shared.markup import bullets_markdown, escape_markdown, table_markdown
+from drivelab_shared.markup import bullets_markdown, escape_markdown, origin_markdown, table_markdown
 from drivelab_shared.origin import command_line, commit, counted, machine
 
 
@@ -30,12 +30,12 @@ class Row:
     """What was measured: a method, a baseline, a setting."""
     metric: str
     """What was measured of it, with its unit: `accuracy [%]`."""
-    value: float | None
-    at: str | float | None = None
+    value: int | float | None
+    at: str | int | float | None = None
     """Where: horizon, dataset, noise level..."""
-    low: float | None = None
+    low: int | float | None = None
     """Lower end of the 95 % interval; None where there is none."""
-    high: float | None = None
+    high: int | float | None = None
     """Upper end."""
     n: int | None = None
     """How many independent groups the interval rests on."""
@@ -213,7 +213,7 @@ def _grid(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     return [metrics[0] if by_place else "", *labels], [[n, *(cells.get((n, *c), "") for c in columns)] for n in names]
 
 
-def _suffix(at: str | float | None) -> str:
+def _suffix(at: str | int | float | None) -> str:
     return "" if at is None else f" at {_number(at, None)}"
 
 
@@ -238,11 +238,11 @@ def _cell(row: Row, decimals: int | None) -> str:
     return _number(row.value, decimals) + interval
 
 
-def _number(value: str | float, decimals: int | None) -> str:
+def _number(value: str | int | float, decimals: int | None) -> str:
     if isinstance(value, str):
         return value
     if decimals is not None:
-        return f"{value:,.{decimals}f}"
+        return f"{value:z,.{decimals}f}"  # z: no minus before zero
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
 
 
@@ -262,8 +262,7 @@ def markdown(table: Table) -> str:
     """A table with its title, conclusions and origin as Markdown."""
     parts = [f"## {escape_markdown(table.title)}", bullets_markdown(table.conclusions)]
     parts += [table_markdown(header, body) for header, body in sections(table)]
-    command = " ".join(table.command.split())
-    parts.append(f"```sh\n{command}\n```\n{escape_markdown(provenance(table))}")
+    parts.append(origin_markdown(table.command, provenance(table)))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -48,7 +48,7 @@ def evaluate_run(run: Path, device: torch.device, settings: EvaluateSettings | N
     )
     results.write(output / "results.json", tables)
     write_report(output / "report.html", tables, scores, trained, windows, run)
-    print(results.plain(tables[0]))
+    print(results.markdown(tables[0]))
     print(f"report: {output / 'report.html'}")
 
 

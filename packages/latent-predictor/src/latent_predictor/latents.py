@@ -63,6 +63,16 @@ def statistics(rows: np.ndarray, indices: np.ndarray) -> tuple[Float[Tensor, " s
     return torch.from_numpy(mean).float(), torch.from_numpy(std).float()
 
 
+@torch.no_grad()
+def posterior_std(vae: Vae, frames: np.ndarray, device: torch.device | str) -> Float[Tensor, " latent"]:
+    """The encoder's own uncertainty per latent dimension, root mean square over frames.
+
+    The decoder was trained on latents that were shaken this much, so it cannot show anything finer.
+    """
+    variances = [vae.encode(to_pictures(frames[i : i + CHUNK], device))[1].exp() for i in range(0, len(frames), CHUNK)]
+    return torch.cat(variances).mean(0).sqrt()
+
+
 def num_active(std: Float[Tensor, " size"], threshold: float = 0.1) -> int:
     """Latent dimensions that move."""
     return int((std > threshold).sum())

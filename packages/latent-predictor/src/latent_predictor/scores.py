@@ -152,7 +152,7 @@ class Comparison:
         return difference(self._confusions(ours, judge, horizon), theirs_sums, statistic, self.draws)
 
     def gaming(self, method: str, horizon: int) -> Interval:
-        """Points by which judge c is further below its real line than judge a: positive is writing for the classifier."""
+        """Points by which judge c is further below its real line than judge a; positive: written for a."""
         pairs = [("a", method), ("a", "real"), ("c", method), ("c", "reconstruction")]
         sums = np.stack([self._confusions(name, judge, horizon) for judge, name in pairs], axis=2)
 

@@ -15,7 +15,7 @@ from latent_predictor.data.camera import HALF_WIDTH
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 with warnings.catch_warnings():
-    # pygame may ask for pkg_resources; Box2D's SWIG classes have no __module__, which crashes where warnings are errors.
+    # pygame may ask for pkg_resources. Box2D's SWIG classes have no __module__, a crash where warnings are errors.
     warnings.filterwarnings("ignore", message=".*pkg_resources.*")
     warnings.filterwarnings("ignore", message=".*Swig.*has no __module__ attribute", category=DeprecationWarning)
     from gymnasium.envs.box2d.car_dynamics import Car

@@ -18,7 +18,7 @@ from latent_predictor.data.suspicions import ACTION_NAMES, constant_columns, mis
 from latent_predictor.data.timing import Surprises, steering_lag, surprises
 from latent_predictor.data.trajectory import LABEL_NAMES, STATE_COLUMNS, UNKNOWN, Frames, Labels, Trajectory
 
-_SHEET_ROWS, _SHEET_COLUMNS = 16, 10
+_SHEET_ROWS, _SHEET_COLUMNS = 16, 5
 _SPEED = STATE_COLUMNS.index("speed")
 
 Grid = tuple[list[str], list[list[str]]]
@@ -43,6 +43,7 @@ class Glance:
 class Findings:
     """The answer of `check-data`, as lines and tables that are printed and written alike."""
 
+    folder: str
     errors: list[str]
     warnings: list[str]
     conclusions: list[str]
@@ -94,7 +95,7 @@ def _find(found: Survey, glances: dict[str, Glance]) -> Findings:
     errors = [str(problem) for problem in found.errors]
     usable = {facts.path.stem: glances[facts.path.stem] for facts in found.facts}
     if not usable:
-        return Findings(errors, summary(warnings), [], {}, [])
+        return Findings(str(found.folder), errors, summary(warnings), [], {}, [])
     actions = np.concatenate([glance.actions for glance in usable.values()])
     pieces = [glance.surprises for glance in usable.values() if glance.surprises is not None]
     warnings += constant_columns(found.folder, actions) + misalignment(found.folder, pieces)
@@ -103,7 +104,7 @@ def _find(found: Survey, glances: dict[str, Glance]) -> Findings:
         tables["Values"] = values
     conclusions = [_size(found), *_label_agreement(usable), _alignment(pieces)]
     sheet = [(name, glance.stills) for name, glance in usable.items() if glance.stills is not None]
-    return Findings(errors, summary(warnings), conclusions, tables, sheet)
+    return Findings(str(found.folder), errors, summary(warnings), conclusions, tables, sheet)
 
 
 def _class_table(spans: list[Span], glances: dict[str, Glance]) -> Grid:
@@ -178,8 +179,8 @@ def _aligned(grid: Grid) -> list[str]:
 def _write(findings: Findings, path: Path) -> None:
     from drivelab_shared.report import Report  # here, because it brings matplotlib
 
-    report = Report("Data check")
-    report.text("\n".join(f"- {line}" for line in findings.conclusions))
+    report = Report("Data check", findings.folder)
+    report.conclude(*findings.conclusions)
     report.heading("Problems")
     problems = [*findings.errors, *(f"warning: {warning}" for warning in findings.warnings)]
     report.text("\n".join(f"- {line}" for line in problems) if problems else "None.")

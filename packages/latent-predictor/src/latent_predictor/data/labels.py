@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from latent_predictor.data import camera
 from latent_predictor.data.trajectory import CENTER, LEFT, RIGHT, SIZE, UNKNOWN, Frames, Labels
@@ -38,12 +38,17 @@ def visual_labels(frames: Frames, view: Literal["road", "top"] = "road") -> Labe
     return labels_from_offset(np.array([offset_from_picture(frame) for frame in frames]))
 
 
-class _Sight(NamedTuple):
-    """One row of a picture says: at this distance ahead, the car would be at this offset."""
+class _Sights(NamedTuple):
+    """What places in a picture say: at this distance ahead, the car would be at this offset."""
 
-    distance: float
-    offset: float
-    weight: float
+    distance: Float[np.ndarray, " sights"]
+    offset: Float[np.ndarray, " sights"]
+    weight: Float[np.ndarray, " sights"]
+
+    def fit(self) -> Float[np.ndarray, " coefficients"]:
+        """The offset as a polynomial of the distance."""
+        degree = 1 if len(self.distance) < 8 else 2
+        return np.polyfit(self.distance, self.offset, degree, w=self.weight / (1 + self.distance / 20))
 
 
 def _offset_from_road_view(frame: UInt8[np.ndarray, "64 64 3"]) -> float:
@@ -55,69 +60,53 @@ def _offset_from_road_view(frame: UInt8[np.ndarray, "64 64 3"]) -> float:
     hue, saturation, _ = cv2.split(cv2.cvtColor(frame, cv2.COLOR_RGB2HSV))
     vivid = saturation > 70
     edges = _sights_of_edges(~((hue >= 40) & (hue <= 85) & vivid))
-    if len(edges) < 3:
+    if len(edges.distance) < 3:
         return np.nan
-    fit = _fit(edges)
+    dashes = (hue >= 18) & (hue <= 36) & vivid
+    fit = edges.fit()
     for _ in range(2):
-        fit = _fit(edges + _sights_of_dashes((hue >= 18) & (hue <= 36) & vivid, fit))
+        pairs = zip(edges, _sights_of_dashes(dashes, fit), strict=True)
+        fit = _Sights(*(np.concatenate(pair) for pair in pairs)).fit()
     return float(np.polyval(fit, 0))
 
 
-def _fit(sights: list[_Sight]) -> Float[np.ndarray, " coefficients"]:
-    """The offset as a polynomial of the distance."""
-    distance, offset, weight = np.array(sights).T
-    return np.polyfit(distance, offset, 1 if len(sights) < 8 else 2, w=weight / (1 + distance / 20))
-
-
-def _half_road_px(row: int) -> float:
-    """Half the width of the asphalt in this row, seen along the road."""
+def _half_road_px(row: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
+    """Half the width of the asphalt in a row of pixels."""
     return (row + 0.5 - camera.HORIZON_PX) / (camera.SQUEEZE * camera.HEIGHT) * camera.HALF_WIDTH
 
 
-def _distance(row: int) -> float:
-    return camera.FOCAL_PX * camera.HALF_WIDTH / _half_road_px(row)
+def _distance(half_road_px: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
+    return camera.FOCAL_PX * camera.HALF_WIDTH / half_road_px
 
 
-def _sights_of_edges(road: Bool[np.ndarray, "64 64"]) -> list[_Sight]:
-    sights = []
-    for row in range(_FIRST_ROW, SIZE):
-        half_road = _half_road_px(row)
-        center, weight = _road_center(road[row], camera.KERB * half_road)
-        if weight:
-            sights.append(_Sight(_distance(row), (SIZE / 2 - center) / half_road, weight))
-    return sights
+def _sights_of_edges(road: Bool[np.ndarray, "64 64"]) -> _Sights:
+    """One for every row in which an edge of the road is seen, counted twice where both are."""
+    row = np.arange(_FIRST_ROW, SIZE)
+    road = road[_FIRST_ROW:]
+    half_road = _half_road_px(row)
+    left, right = road.argmax(axis=1), SIZE - road[:, ::-1].argmax(axis=1)
+    sees_left, sees_right = left > 0, right < SIZE
+    center = np.where(sees_left, left + camera.KERB * half_road, right - camera.KERB * half_road)
+    center = np.where(sees_left & sees_right, (left + right) / 2, center)
+    seen = road.any(axis=1) & (sees_left | sees_right)
+    offset, weight = (SIZE / 2 - center) / half_road, 1.0 * sees_left + sees_right
+    return _Sights(_distance(half_road)[seen], offset[seen], weight[seen])
 
 
-def _sights_of_dashes(dashes: Bool[np.ndarray, "64 64"], fit: Float[np.ndarray, " coefficients"]) -> list[_Sight]:
-    sights = []
-    for row in range(_FIRST_DASH_ROW, SIZE):
-        columns = np.flatnonzero(dashes[row])
-        if not len(columns):
-            continue
-        distance = _distance(row)
-        expected = np.polyval(fit, distance)
-        for run in np.split(columns, np.flatnonzero(np.diff(columns) > 1) + 1):
-            if run[0] > 0 and run[-1] < SIZE - 1:
-                if_middle = (SIZE / 2 - run.mean() - 0.5) / _half_road_px(row)
-                candidates = (if_middle - camera.DASH, if_middle + camera.DASH)
-                offset = min(candidates, key=lambda candidate: abs(candidate - expected))
-                sights.append(_Sight(distance, offset, 2))
-    return sights
-
-
-def _road_center(road: Bool[np.ndarray, " columns"], half_road_px: float) -> tuple[float, float]:
-    """Column of the road's middle, and a weight: 2 where both edges are seen, 1 where one is, 0 where none is."""
-    columns = np.flatnonzero(road)
-    if not len(columns):
-        return 0.0, 0.0
-    left, right = int(columns[0]), int(columns[-1]) + 1
-    if left > 0 and right < SIZE:
-        return (left + right) / 2, 2.0
-    if left > 0:
-        return left + half_road_px, 1.0
-    if right < SIZE:
-        return right - half_road_px, 1.0
-    return 0.0, 0.0
+def _sights_of_dashes(dashes: Bool[np.ndarray, "64 64"], fit: Float[np.ndarray, " coefficients"]) -> _Sights:
+    """One for every run of dash pixels within a row: of the offsets that it may mean, the one nearer to the fit."""
+    dashes = dashes[_FIRST_DASH_ROW:]
+    # What the border cuts off has no middle.
+    border = np.zeros((len(dashes), 1), np.int8)
+    steps = np.diff(dashes.astype(np.int8), axis=1, prepend=border, append=border)
+    (row, begin), (_, end) = np.nonzero(steps == 1), np.nonzero(steps == -1)
+    whole = (begin > 0) & (end < SIZE)
+    row, begin, end = row[whole], begin[whole], end[whole]
+    half_road = _half_road_px(row + _FIRST_DASH_ROW)
+    distance = _distance(half_road)
+    if_middle = (SIZE / 2 - (begin + end) / 2) / half_road
+    to_middle = np.copysign(camera.DASH, np.polyval(fit, distance) - if_middle)
+    return _Sights(distance, if_middle + to_middle, np.full(len(row), 2.0))
 
 
 def _offset_from_top_view(frame: np.ndarray) -> float:

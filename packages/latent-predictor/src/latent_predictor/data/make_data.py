@@ -1,9 +1,9 @@
 """The verb `make-data`: a folder of simulated drives, or one more trajectory from a video."""
 
+import itertools
 import json
 import multiprocessing
 import os
-import re
 import signal
 import threading
 import time
@@ -33,12 +33,11 @@ def make_data(settings: MakeDataSettings) -> None:
     """
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        if settings.video is None:
-            _drive(settings)
-        else:
-            _import(settings)
+        report = _drive(settings) if settings.video is None else _import(settings)
     except OSError as error:
-        raise UserError(f"{settings.data_dir}: data_dir: expected a folder to write to, got {error}") from error
+        found = error.strerror or error
+        raise UserError(f"{settings.data_dir}: data_dir: expected a folder to write to, got {found}") from None
+    print(report)
 
 
 def ensure_data(data_dir: Path) -> None:
@@ -57,7 +56,7 @@ def ensure_data(data_dir: Path) -> None:
         make_data(settings)
 
 
-def _drive(settings: MakeDataSettings) -> None:
+def _drive(settings: MakeDataSettings) -> str:
     missing = _begin(settings)
     start = time.perf_counter()
     for _ in tqdm(_drives(settings, missing), total=len(missing), desc="driving", unit="drive", disable=None):
@@ -66,22 +65,25 @@ def _drive(settings: MakeDataSettings) -> None:
     names = [file_name(index).removesuffix(".npz") for index in range(settings.num_trajectories)]
     split_of = splits.split_evenly(names)
     _write_json(settings.data_dir / splits.SPLITS_FILE, _by_split(split_of))
-    print(f"{settings.data_dir}: {len(names)} drives of {settings.num_frames} frames, {settings.view} view")
     num_made = len(missing) * settings.num_frames
-    print(f"made {num_made} frames in {seconds:.1f} s: {num_made / seconds:.0f} frames/s\n")
-    print(summary((split_of[name], read(settings.data_dir / f"{name}.npz")) for name in names))
+    return (
+        f"{settings.data_dir}: {len(names)} drives of {settings.num_frames} frames, {settings.view} view\n"
+        f"made {num_made} frames in {seconds:.1f} s: {num_made / seconds:.0f} frames/s\n\n"
+        + summary((split_of[name], read(settings.data_dir / f"{name}.npz")) for name in names)
+    )
 
 
 def _begin(settings: MakeDataSettings) -> list[int]:
     """Which drives are still to be made. Marks the folder as ours on the way."""
-    existing = _trajectories(settings.data_dir)
-    record, found = _record(settings), _read_record(settings.data_dir)
-    complete = (settings.data_dir / splits.SPLITS_FILE).exists()
-    if existing and (complete or found != record):
-        first = existing[min(existing)]
+    record = _record(settings)
+    interrupted = _read_record(settings.data_dir) == record and not (settings.data_dir / splits.SPLITS_FILE).exists()
+    ours = {file_name(index) for index in range(settings.num_trajectories)} if interrupted else set()
+    others = {path.name for path in settings.data_dir.glob("*.npz")} - ours
+    if others:
+        first = settings.data_dir / min(others, key=splits.natural)
         raise UserError(f"{first}: expected a folder without trajectories (they are never overwritten), got this one")
     _write_json(settings.data_dir / RECORD, record)
-    return [index for index in range(settings.num_trajectories) if index not in existing]
+    return [i for i in range(settings.num_trajectories) if not (settings.data_dir / file_name(i)).exists()]
 
 
 def _drives(settings: MakeDataSettings, indices: list[int]) -> Iterator[None]:
@@ -112,23 +114,29 @@ def _follow_parent() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _import(settings: MakeDataSettings) -> None:
-    existing = _trajectories(settings.data_dir)
-    path = settings.data_dir / file_name(max(existing, default=-1) + 1)
+def _import(settings: MakeDataSettings) -> str:
+    paths = (settings.data_dir / file_name(index) for index in itertools.count())
+    path = next(path for path in paths if not path.exists())
     video = read_video(settings.video, settings.rate_hz, path.stem)
-    if existing:
-        _check_company(settings, existing[min(existing)])
+    _check_company(settings)
     write(path, video)
-    for note in video.notes:
-        print(f"{settings.video}: {note}")
-    print(f"{path}: {len(video)} frames at {settings.rate_hz:g} Hz from {settings.video.name}, no actions, no labels")
+    lines = [f"{settings.video}: {note}" for note in video.notes]
+    length = f"{len(video)} frames at {settings.rate_hz:g} Hz"
+    lines.append(f"{path}: {length} from {settings.video.name}, no actions, no labels")
     if (settings.data_dir / splits.SPLITS_FILE).exists():
-        print(f"{settings.data_dir / splits.SPLITS_FILE}: add {path.stem} to a split, or it will not be used")
+        lines.append(f"{settings.data_dir / splits.SPLITS_FILE}: add {path.stem} to a split, or it will not be used")
+    return "\n".join(lines)
 
 
-def _check_company(settings: MakeDataSettings, neighbour: Path) -> None:
+def _check_company(settings: MakeDataSettings) -> None:
     """One model reads a whole folder, so its trajectories need the same actions and the same rate."""
-    other = read(neighbour)
+    neighbour = min(settings.data_dir.glob("*.npz"), default=None)
+    if neighbour is None:
+        return
+    try:
+        other = read(neighbour)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     if other.actions.shape[1]:
         raise UserError(
             f"{settings.data_dir}: data_dir: expected a folder of trajectories without actions, as a video has none, "
@@ -138,11 +146,6 @@ def _check_company(settings: MakeDataSettings, neighbour: Path) -> None:
         raise UserError(
             f"{settings.data_dir}: rate_hz: expected {1 / other.dt:g} as in {neighbour.name}, got {settings.rate_hz:g}"
         )
-
-
-def _trajectories(data_dir: Path) -> dict[int, Path]:
-    pattern = re.compile(file_name(0).replace("0", r"(\d+)", 1).replace(".", r"\."))
-    return {int(match[1]): path for path in data_dir.iterdir() if (match := pattern.fullmatch(path.name))}
 
 
 def _record(settings: MakeDataSettings) -> dict[str, object]:

@@ -18,11 +18,7 @@ def summary(drives: Iterable[tuple[str, Trajectory]]) -> str:
     Args:
         drives: split and trajectory; each is looked at once, and its frames are not kept.
     """
-    parts = [
-        (split, drive.labels, drive.visual_labels, drive.state, drive.actions)
-        for split, drive in drives
-        if drive.state is not None
-    ]
+    parts = [(split, drive.labels, drive.visual_labels, drive.state, drive.actions) for split, drive in drives]
     labels, visual, state, actions = (np.concatenate(arrays) for arrays in list(zip(*parts, strict=True))[1:])
     lines = [_row("split", "drives", "frames", *LABEL_NAMES)]
     for split in SPLITS:

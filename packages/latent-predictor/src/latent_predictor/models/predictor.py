@@ -75,18 +75,21 @@ class Predictor(nn.Module, ABC):
         Source: scheduled sampling, Bengio et al., 2015.
         """
         actions = (actions - self.action_mean) / self.action_std
+        real = (real - self.latent_mean) / self.latent_std
         forced = real.shape[1]
-        memory: Memory = None
         if sampling_probability > 0:
             predictions, memory = self._sampled(real, actions[:, :forced], noise_std, sampling_probability)
         else:
-            outputs, memory = self.forced(self._inputs(real, noise_std), actions[:, :forced])
-            predictions = list(self._latents(outputs, real).unbind(1))
+            outputs, memory = self.forced(_noisy(real, noise_std), actions[:, :forced])
+            predictions = list((real + outputs if self.residual else outputs).unbind(1))
         for t in range(forced, actions.shape[1]):
-            latent = predictions[-1]
-            output, memory = self.step(self._inputs(latent, noise_std), actions[:, t], memory)
-            predictions.append(self._latents(output, latent))
-        return torch.stack(predictions, dim=1)
+            prediction, memory = self._next(predictions[-1], actions[:, t], memory, noise_std)
+            predictions.append(prediction)
+        return self.latent_mean + self.latent_std * torch.stack(predictions, dim=1)
+
+    def _next(self, latent: Tensor, action: Tensor, memory: Memory, noise_std: float) -> tuple[Tensor, Memory]:
+        output, memory = self.step(_noisy(latent, noise_std), action, memory)
+        return (latent + output if self.residual else output), memory
 
     def _sampled(
         self, real: Tensor, actions: Tensor, noise_std: float, probability: float
@@ -98,15 +101,10 @@ class Predictor(nn.Module, ABC):
             if t > 0:
                 own = torch.rand(len(latent), 1, device=latent.device) < probability
                 latent = torch.where(own, predictions[-1], latent)
-            output, memory = self.step(self._inputs(latent, noise_std), actions[:, t], memory)
-            predictions.append(self._latents(output, latent))
+            prediction, memory = self._next(latent, actions[:, t], memory, noise_std)
+            predictions.append(prediction)
         return predictions, memory
 
-    def _inputs(self, latents: Float[Tensor, "*shape latent"], noise_std: float) -> Float[Tensor, "*shape latent"]:
-        inputs = (latents - self.latent_mean) / self.latent_std
-        return inputs + noise_std * torch.randn_like(inputs) if noise_std > 0 else inputs
 
-    def _latents(
-        self, outputs: Float[Tensor, "*shape latent"], latents: Float[Tensor, "*shape latent"]
-    ) -> Float[Tensor, "*shape latent"]:
-        return (latents if self.residual else self.latent_mean) + self.latent_std * outputs
+def _noisy(inputs: Tensor, std: float) -> Tensor:
+    return inputs + std * torch.randn_like(inputs) if std > 0 else inputs

@@ -1,0 +1,192 @@
+"""Tables, conclusions and figure of a suite of recipes."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from drivelab_shared.plots import Line, line_plot
+from drivelab_shared.report import Report
+from drivelab_shared.results import Row, Table
+from drivelab_shared.stats import Interval
+from latent_predictor.ablate import LAMBDAS, compare
+from latent_predictor.config import AblateSettings
+from latent_predictor.scores import Comparison, Scores, balanced_accuracy, recall
+from latent_predictor.tables import GAMING_POINTS, row
+
+HORIZONS = (1, 5, 10, 20)
+REFERENCES = ("real", "reconstruction", "copy last", "majority class", "state oracle")
+MSE_ONLY = "original, MSE only"
+TITLES = {
+    "recipes": "The best recipe, the request's recipe and the baselines",
+    "lambda": "The weight of the classification loss",
+    "parts": "The best recipe without one part each",
+}
+
+
+def suite_tables(settings: AblateSettings, scores: dict[str, list[Scores]]) -> list[Table]:
+    """The suite's figures, and its paired differences."""
+    comparisons = compare(settings, scores)
+    rows = [*_recipe_rows(comparisons), *_reference_rows(next(iter(comparisons.values())))]
+    command = f"latent-predictor ablate --suite {settings.suite} --budget {settings.budget}"
+    command += f" --seeds {' '.join(map(str, settings.seeds))}"
+    create = lambda name, title, rows, conclusions=(): Table.create(  # noqa: E731
+        name, title, rows, settings.seeds, conclusions, command=command, threads=settings.threads
+    )
+    tables = [create(settings.suite, TITLES[settings.suite], rows)]
+    if settings.suite == "recipes":
+        bars = list(_bars(comparisons))
+        tables.insert(0, create("bars", "What it must reach", bars, _bar_conclusions(bars)))
+    if settings.suite == "parts":
+        differences = list(_differences(comparisons, "best"))
+        conclusions = _part_conclusions(differences)
+        tables.insert(0, create("parts-differences", "What each part is worth", differences, conclusions))
+    return tables
+
+
+def _recipe_rows(comparisons: dict[str, Comparison]) -> Iterator[Row]:
+    measures: list[tuple[str, Callable[[Comparison, int], Interval]]] = [
+        ("accuracy on pictures (c) [%]", lambda c, h: c.classes("predictor", "c", h)),
+        ("balanced accuracy on pictures (c) [%]", lambda c, h: c.classes("predictor", "c", h, balanced_accuracy)),
+        ("recall of left on pictures (c) [%]", lambda c, h: c.classes("predictor", "c", h, recall(0))),
+        ("accuracy of the loss's classifier (a) [%]", lambda c, h: c.classes("predictor", "a", h)),
+        ("accuracy of an independent classifier (b) [%]", lambda c, h: c.classes("predictor", "b", h)),
+        ("gaming gap [points]", lambda c, h: c.gaming("predictor", h)),
+        ("MSE / constant mean", lambda c, h: c.relative_error("predictor", "constant mean", h)),
+    ]
+    for metric, measure in measures:
+        for name, comparison in comparisons.items():
+            for h in HORIZONS:
+                yield row(name, metric, h, measure(comparison, h))
+    for name, comparison in comparisons.items():
+        if "swapped actions" in comparison.seeds[0].methods:
+            for h in HORIZONS:
+                drop = comparison.classes_difference("predictor", "swapped actions", "b", h)
+                yield row(name, "accuracy (b) lost with swapped actions [points]", h, drop)
+
+
+def _reference_rows(comparison: Comparison) -> Iterator[Row]:
+    for metric, judge, statistic in (
+        ("accuracy on pictures (c) [%]", "c", {}),
+        ("balanced accuracy on pictures (c) [%]", "c", {"statistic": balanced_accuracy}),
+        ("accuracy of the loss's classifier (a) [%]", "a", {}),
+        ("accuracy of an independent classifier (b) [%]", "b", {}),
+    ):
+        for name in REFERENCES:
+            if name in comparison.seeds[0].methods:
+                for h in HORIZONS:
+                    yield row(name, metric, h, comparison.classes(name, judge, h, **statistic))
+
+
+def _bars(comparisons: dict[str, Comparison]) -> Iterator[Row]:
+    """The project's bars on the best recipe, and the same on the request's where it shows something."""
+    best, plain, blind = (comparisons[name] for name in ("best", MSE_ONLY, "best without actions"))
+    if "state oracle" in best.seeds[0].methods:
+        quotient = best.quotient("predictor", "state oracle", "b", 10)
+        yield row("accuracy (b) / state oracle, 10 frames", "measured", "bar: >= 0.95", quotient)
+    against = {"other": plain}
+    yield row(
+        "accuracy (c) - request's MSE recipe, 10 frames [points]", "measured", "bar: >= 8",
+        best.classes_difference("predictor", "predictor", "c", 10, **against),
+    )  # fmt: skip
+    yield row(
+        "balanced accuracy (c) - request's MSE recipe, 20 frames [points]", "measured", "bar: >= 8",
+        best.classes_difference("predictor", "predictor", "c", 20, balanced_accuracy, **against),
+    )  # fmt: skip
+    yield row(
+        "accuracy (b) lost with swapped actions, 10 frames [points]", "measured", "bar: >= 15",
+        best.classes_difference("predictor", "swapped actions", "b", 10),
+    )  # fmt: skip
+    for judge in "bc":
+        yield row(
+            f"accuracy ({judge}) - own no-action twin, 10 frames [points]", "measured", "bar: > 0",
+            best.classes_difference("predictor", "predictor", judge, 10, other=blind),
+        )  # fmt: skip
+    yield row("gaming gap, 10 frames [points]", "measured", f"bar: <= {GAMING_POINTS:g}", best.gaming("predictor", 10))
+
+
+def _bar_conclusions(bars: list[Row]) -> list[str]:
+    found = []
+    for bar in bars:
+        relation, limit = bar.at.removeprefix("bar: ").split()
+        limit = float(limit)
+        reached = (
+            bar.value <= limit if relation == "<=" else bar.value > limit if relation == ">" else bar.value >= limit
+        )
+        surely = bar.high <= limit if relation == "<=" else bar.low > limit if relation == ">" else bar.low >= limit
+        verdict = "reached, and the whole interval is" if surely else "reached" if reached else "**missed**"
+        found.append(f"{bar.row}: {bar.value:.2f} [{bar.low:.2f}, {bar.high:.2f}], {bar.at}: {verdict}.")
+    return found
+
+
+def _differences(comparisons: dict[str, Comparison], base: str) -> Iterator[Row]:
+    for judge in "cb":
+        for name, comparison in comparisons.items():
+            if name != base:
+                for h in HORIZONS:
+                    lost = comparison.classes_difference("predictor", "predictor", judge, h, other=comparisons[base])
+                    yield row(name, f"accuracy ({judge}) against the whole recipe [points]", h, lost)
+
+
+def _part_conclusions(rows: list[Row]) -> list[str]:
+    found = []
+    for name in dict.fromkeys(row.row for row in rows):
+        own = [row for row in rows if row.row == name and "(c)" in row.metric]
+        harmful = [row for row in own if row.high < 0]
+        helpful = [row for row in own if row.low > 0]
+        if harmful:
+            listed = ", ".join(f"{row.value:.1f} at {row.at}" for row in harmful)
+            found.append(f"**{name}** costs accuracy on pictures: {listed} frames (points).")
+        if helpful:
+            listed = ", ".join(f"+{row.value:.1f} at {row.at}" for row in helpful)
+            found.append(f"**{name}** gains accuracy on pictures: {listed} frames (points).")
+        if not harmful and not helpful:
+            found.append(f"{name}: no difference on pictures that the intervals would show.")
+    return found
+
+
+def write_report(path: Path, settings: AblateSettings, tables: list[Table]) -> None:
+    """report.html of a suite: one figure, then the tables."""
+    report = Report(TITLES[settings.suite], f"latent-predictor, suite `{settings.suite}`, {len(settings.seeds)} seeds")
+    report.conclude(*tables[0].conclusions)
+    figure = _lambda_figure(tables[-1]) if settings.suite == "lambda" else _horizon_figure(tables[-1])
+    report.figure(figure, "Lane read from decoded pictures; bands are 95 % intervals", TITLES[settings.suite])
+    for table in tables:
+        report.results(table)
+    report.write(path)
+
+
+def _horizon_figure(table: Table):
+    names = [name for name in dict.fromkeys(row.row for row in table.rows) if name != "real"]
+    lines = []
+    for name in names:
+        rows = [row for row in table.rows if row.row == name and row.metric == "accuracy on pictures (c) [%]"]
+        lines.append(_line(name, [row.at for row in rows], rows, is_baseline=name in REFERENCES))
+    return line_plot(lines, "frames imagined", "right lane on decoded pictures [%]", y_range=(0, 100))
+
+
+def _lambda_figure(table: Table):
+    lines = []
+    for recipe in ("original", "best"):
+        for h in (10, 20):
+            rows = [
+                next(
+                    row
+                    for row in table.rows
+                    if row.row == f"{recipe}, lambda {x:g}"
+                    and row.at == h
+                    and row.metric == "accuracy on pictures (c) [%]"
+                )
+                for x in LAMBDAS
+            ]
+            lines.append(_line(f"{recipe}, {h} frames", LAMBDAS, rows))
+    return line_plot(lines, "lambda_cls", "right lane on decoded pictures [%]", x_ticks=LAMBDAS)
+
+
+def _line(label: str, x: list[float], rows: list[Row], *, is_baseline: bool = False) -> Line:
+    return Line(
+        label,
+        x,
+        [row.value for row in rows],
+        [row.low for row in rows],
+        [row.high for row in rows],
+        is_baseline=is_baseline,
+    )
