@@ -49,12 +49,12 @@ def test_a_set_has_trajectories_splits_and_the_record_of_its_settings(
     assert printed.err == ""
 
 
-def test_56_drives_are_split_36_6_14(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_100_drives_are_split_70_10_20(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = simulate.drive(0, 0, 2, "road", "")
     monkeypatch.setattr(simulate, "drive", lambda *_: one)
     make_data(MakeDataSettings(data_dir=tmp_path, num_frames=2, workers=1))
     splits = json.loads((tmp_path / "splits.json").read_text())
-    assert {split: len(names) for split, names in splits.items()} == {"train": 36, "val": 6, "test": 14}
+    assert {split: len(names) for split, names in splits.items()} == {"train": 70, "val": 10, "test": 20}
 
 
 def test_two_processes_make_the_same_bytes_as_one(tmp_path: Path) -> None:

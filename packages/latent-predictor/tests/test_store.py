@@ -202,10 +202,10 @@ def test_drives_without_actions_are_a_store_of_width_zero(tmp_path: Path) -> Non
 
 
 def test_splits_by_name_put_about_64_11_25_percent_in_natural_order() -> None:
-    names = sorted((f"traj{number}" for number in range(56)), key=natural)
+    names = sorted((f"traj{number}" for number in range(100)), key=natural)
     assert names[:3] + names[-1:] == ["traj0", "traj1", "traj2", "traj55"]
     splits = list(split_evenly(names).values())
-    assert splits == ["train"] * 36 + ["val"] * 6 + ["test"] * 14
+    assert splits == ["train"] * 70 + ["val"] * 10 + ["test"] * 20
     for number in range(3, 12):
         assert set(split_evenly(names[:number]).values()) == {"train", "val", "test"}
 

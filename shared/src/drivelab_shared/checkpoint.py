@@ -9,20 +9,23 @@
       best.json                    {"step", "metric", "value"}
 
 Names take the place of Accelerate's numbered files and of its pickled random states, which nothing here needs (the step
-keys every random number, see `seeding`). The latest checkpoint is computed, never stored.
+keys every random number, see `seeding`). The latest checkpoint is computed, never stored. The first process writes it
+all, so every process has to hold whole networks: DDP, not FSDP.
 """
 
 import json
 import os
+import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -56,7 +59,7 @@ def save(
         progress: plain JSON that `load` gives back.
         keep: how many of the latest stay, beside the best. Nothing is removed before the new one is complete.
     """
-    final = folder / f"step-{step:06d}"
+    final = folder / _name(step)
     if accelerator.is_main_process and not is_complete(final):
         aside = folder / f".tmp-{final.name}"
         shutil.rmtree(aside, ignore_errors=True)
@@ -73,15 +76,13 @@ def _write(accelerator: Accelerator, folder: Path, step: int, parts: Parts, prog
     for name, network in parts.networks.items():
         save_weights(folder / f"{name}.safetensors", accelerator.unwrap_model(network))
     for name, optimizer in parts.optimizers.items():
-        torch.save(optimizer.state_dict(), folder / f"{name}.pt")
+        _save_plain(folder / f"{name}.pt", optimizer.state_dict())
     if accelerator.scaler is not None:
-        torch.save(accelerator.scaler.state_dict(), folder / "scaler.pt")
+        _save_plain(folder / "scaler.pt", accelerator.scaler.state_dict())
     state = {
         "format": FORMAT,
         "step": step,
-        "world_size": accelerator.num_processes,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        **_circumstances(accelerator),
         "networks": list(parts.networks),
         "optimizers": list(parts.optimizers),
         "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
@@ -91,8 +92,17 @@ def _write(accelerator: Accelerator, folder: Path, step: int, parts: Parts, prog
     (folder / _MARKER).touch()
 
 
+def _circumstances(accelerator: Accelerator) -> dict[str, Any]:
+    """What else decides the numbers of the next steps."""
+    return {
+        "world_size": accelerator.num_processes,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
 def load(accelerator: Accelerator, path: Path, parts: Parts) -> dict[str, Any]:
-    """Restore `parts` in place and return the progress. Strict: names and shapes must be the same.
+    """Restore `parts` in place and return the progress, with `step`. Strict: names and shapes must be the same.
 
     Another number of processes or threads, or another torch, is one warning on stderr: the run goes on, numbers differ.
 
@@ -103,46 +113,67 @@ def load(accelerator: Accelerator, path: Path, parts: Parts) -> dict[str, Any]:
     for kind in ("networks", "optimizers"):
         expected = list(getattr(parts, kind))
         if state[kind] != expected:
-            raise UserError(f"{path}: {kind}: expected {', '.join(expected)}, got {', '.join(state[kind])}")
+            raise UserError(f"{path}: {kind}: expected {_listed(expected)}, got {_listed(state[kind])}")
     for name, network in parts.networks.items():
         load_weights(path / f"{name}.safetensors", accelerator.unwrap_model(network))
     for name, optimizer in parts.optimizers.items():
-        optimizer.load_state_dict(_load_plain(path / f"{name}.pt"))
+        _restore(path / f"{name}.pt", optimizer)
     if accelerator.scaler is not None and (path / "scaler.pt").exists():
-        accelerator.scaler.load_state_dict(_load_plain(path / "scaler.pt"))
-    if accelerator.is_main_process:
-        now = {"world_size": accelerator.num_processes, "threads": torch.get_num_threads(), "torch": torch.__version__}
-        for name, value in now.items():
-            if state.get(name) != value:
-                print(
-                    f"warning: {path}: {name} was {state.get(name)}, is {value}: numbers will differ", file=sys.stderr
-                )
-    return state["progress"]
+        _restore(path / "scaler.pt", accelerator.scaler)
+    now = _circumstances(accelerator).items()
+    changed = [f"{name} was {state.get(name)}, is {value}" for name, value in now if state.get(name) != value]
+    if changed and accelerator.is_main_process:
+        print(f"warning: {path}: {'; '.join(changed)}: numbers will differ", file=sys.stderr)
+    return state["progress"] | {"step": state["step"]}
 
 
-def latest(folder: Path) -> Path | None:
-    """The complete checkpoint with the most steps. What is newer but incomplete is named on stderr and passed over."""
-    for path in sorted(folder.glob("step-*"), key=_step, reverse=True):
+def latest(accelerator: Accelerator, folder: Path) -> Path | None:
+    """The complete checkpoint with the most steps, as the first process sees it, or None.
+
+    What is newer but incomplete is named on stderr and passed over.
+    """
+    return _seen_by_the_first(accelerator, lambda: _latest(folder))
+
+
+def best(accelerator: Accelerator, folder: Path) -> Path | None:
+    """The checkpoint that `mark_best` named, as the first process sees it; None if it is not there or incomplete.
+
+    Raises:
+        UserError: best.json is damaged.
+    """
+    return _seen_by_the_first(accelerator, lambda: _best(folder))
+
+
+def _seen_by_the_first(accelerator: Accelerator, find: Callable[[], Path | None]) -> Path | None:
+    # Shared file systems may show processes different listings.
+    found = [find() if accelerator.is_main_process else None]
+    return broadcast_object_list(found)[0]
+
+
+def _latest(folder: Path) -> Path | None:
+    for path in reversed(_in_order(folder)):
         if is_complete(path):
             return path
-        print(f"warning: {path}: incomplete checkpoint, falling back to the one before", file=sys.stderr)
+        print(f"warning: {path}: incomplete checkpoint, passed over", file=sys.stderr)
     return None
 
 
-def best(folder: Path) -> Path | None:
-    """The checkpoint that `mark_best` named, if it is still there and complete."""
+def _best(folder: Path) -> Path | None:
+    pointer = folder / "best.json"
     try:
-        path = folder / f"step-{int(json.loads((folder / 'best.json').read_text())['step']):06d}"
+        path = folder / _name(int(json.loads(pointer.read_text())["step"]))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as problem:
-        raise UserError(f"{folder / 'best.json'}: expected an object with a step, got something else") from problem
+    except (ValueError, KeyError, TypeError, OverflowError) as problem:
+        raise UserError(f"{pointer}: expected an object with a step, got something else") from problem
     return path if is_complete(path) else None
 
 
 def mark_best(folder: Path, step: int, metric: str, value: float) -> None:
     """Point best.json at a step. It is a pointer, never a copy."""
-    replace_text(folder / "best.json", json.dumps({"step": step, "metric": metric, "value": value}) + "\n")
+    replace_text(
+        folder / "best.json", json.dumps({"step": step, "metric": metric, "value": value}, allow_nan=False) + "\n"
+    )
 
 
 def is_complete(path: Path) -> bool:
@@ -157,16 +188,20 @@ def is_complete(path: Path) -> bool:
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Keep the last `keep` complete checkpoints and the best, remove the other ones and what interrupted saves left."""
-    complete = sorted((path for path in folder.glob("step-*") if is_complete(path)), key=_step)
-    kept = {*complete[-max(keep, 1) :], best(folder)}
+    """Keep the last `keep` complete checkpoints and the best; remove older ones and what was interrupted."""
+    in_order = _in_order(folder)
+    complete = [path for path in in_order if is_complete(path)]
+    if not complete:
+        return
+    kept = {*complete[-max(keep, 1) :], _best(folder)}
     for path in complete:
         if path not in kept:
             # The marker goes first: an interrupted deletion leaves nothing that looks valid.
-            (path / _MARKER).unlink()
-            shutil.rmtree(path)
-    for path in folder.glob(".tmp-step-*"):
-        shutil.rmtree(path)
+            (path / _MARKER).unlink(missing_ok=True)
+    # A folder without a marker that is newer than all others is somebody's copy on its way, not a deletion.
+    older = in_order[: in_order.index(complete[-1])]
+    for path in [*(path for path in older if not (path / _MARKER).exists()), *folder.glob(".tmp-step-*")]:
+        shutil.rmtree(path, ignore_errors=True)  # what cannot be removed now is tried again next time
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -180,6 +215,9 @@ def read_state(path: Path) -> dict[str, Any]:
     state = json.loads((path / "state.json").read_text())
     if state.get("format") != FORMAT:
         raise UserError(f"{path}: format: expected {FORMAT}, got {state.get('format')!r}")
+    for name, kind in {"step": int, "networks": list, "optimizers": list, "progress": dict}.items():
+        if not isinstance(state.get(name), kind):
+            raise UserError(f"{path / 'state.json'}: {name}: expected {kind.__name__}, got {state.get(name)!r:.80}")
     return state
 
 
@@ -195,24 +233,26 @@ def load_weights(path: Path, module: nn.Module, *, fresh: tuple[str, ...] = ()) 
     Args:
         path: safetensors file, or a state dict saved by torch (`.pt`, `.pth`, `.bin`; pickled objects are refused).
         module: unwrapped.
-        fresh: prefixes of names that may stay as they are (a new head on an old trunk); each such name is listed.
+        fresh: prefixes of what stays as initialised (a new head on an old trunk), whether or not the file has something
+            of these names; all of them are listed on stderr.
 
     Raises:
         UserError: the file is not a state dict, or names and shapes do not fit.
     """
     found = read_weights(path)
     own = module.state_dict()
-    left = [name for name in own if name not in found and name.startswith(fresh)] if fresh else []
-    missing = [name for name in own if name not in found and name not in left]
-    unknown = [name for name in found if name not in own]
+    skipped = [name for name in {**own, **found} if name.startswith(fresh)]
+    missing = [name for name in own if name not in found and name not in skipped]
+    unknown = [name for name in found if name not in own and name not in skipped]
     if missing or unknown:
         raise UserError(f"{path}: expected {_some(list(own))}, got {_some(list(found))}; {_blame(missing, unknown)}")
-    for name, tensor in found.items():
+    fitting = {name: tensor for name, tensor in found.items() if name not in skipped}
+    for name, tensor in fitting.items():
         if tensor.shape != own[name].shape:
             raise UserError(f"{path}: {name}: expected shape {list(own[name].shape)}, got {list(tensor.shape)}")
-    if left:
-        print(f"warning: {path}: not in it and left as initialised: {', '.join(left)}", file=sys.stderr)
-    module.load_state_dict(found, strict=not left)
+    if skipped:
+        print(f"warning: {path}: not loaded, as asked: {', '.join(skipped)}", file=sys.stderr)
+    module.load_state_dict(fitting, strict=not skipped)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -226,35 +266,60 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
-        except SafetensorError as problem:
+        except (SafetensorError, OSError) as problem:
             raise UserError(
                 f"{path}: expected a safetensors file, got a damaged or different one ({problem})"
             ) from problem
     found = _load_plain(path)
-    if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
-        kind = f"keys {_some(list(map(str, found)))}" if isinstance(found, dict) else type(found).__name__
-        raise UserError(f"{path}: expected a state dict (tensors by name), got {kind}")
+    if not isinstance(found, dict) or not found:
+        raise UserError(f"{path}: expected a state dict (tensors by name), got {type(found).__name__} {found!r:.40}")
+    if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()):
+        raise UserError(f"{path}: expected a state dict (tensors by name), got keys {_some(list(map(str, found)))}")
     return found
+
+
+def _save_plain(path: Path, state: Any) -> None:
+    # Opened here: given a path, torch's own writer loses the reason for which a write failed.
+    with path.open("wb") as file:
+        torch.save(state, file)
 
 
 def _load_plain(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: expected a file, got nothing") from None
+    except OSError as problem:
+        raise UserError(f"{path}: expected a readable file, got {problem.strerror}") from problem
     except Exception as problem:  # torch raises whatever its unpickler and zip reader raise
-        reason = "pickled objects, which are not loaded" if "weights_only" in str(problem) else "something else"
+        refused = re.search(r"GLOBAL (\S+)", str(problem))
+        reason = f"a pickled {refused[1]}, which is not loaded" if refused else "a damaged or different file"
         raise UserError(f"{path}: expected tensors and plain types, got {reason}") from problem
 
 
-def _step(path: Path) -> int:
-    digits = path.name.removeprefix("step-")
-    return int(digits) if digits.isdigit() else -1
+def _restore(path: Path, target: Any) -> None:
+    state = _load_plain(path)
+    try:
+        target.load_state_dict(state)
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        reason = " ".join(str(problem).split())
+        raise UserError(f"{path}: expected the state of this optimizer, got another one ({reason})") from problem
+
+
+def _name(step: int) -> str:
+    return f"step-{step:06d}"
+
+
+def _in_order(folder: Path) -> list[Path]:
+    """Checkpoint folders by step. Other names (`step-000100-backup`) are the user's own."""
+    steps = [path for path in folder.glob("step-*") if re.fullmatch(r"step-[0-9]+", path.name)]
+    return sorted(steps, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def _listed(names: list[Any]) -> str:
+    return ", ".join(map(str, names)) or "none"
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
-    return f"{len(names)} names ({shown}{', ...' if len(names) > 3 else ''})"
+    return f"{len(names)} names ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
 
 
 def _blame(missing: list[str], unknown: list[str]) -> str:

@@ -11,6 +11,8 @@ from types import FrameType
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
+from accelerate.tracking import get_available_trackers
 from accelerate.utils import ProjectConfiguration
 
 from drivelab_shared.errors import UserError
@@ -39,28 +41,31 @@ def start(
         find_unused_parameters: only for losses that do not touch every parameter.
 
     Raises:
-        UserError: the device or the tracker is not there.
+        UserError: the device or the tracker is not there, or the device cannot compute so.
     """
     _check_device(device)
-    torch.set_num_threads(threads)
+    if tracker != "none" and tracker not in get_available_trackers():  # Accelerate would go on without one
+        raise UserError(f"tracker: expected an installed one, got {tracker!r}; install the extra of that name")
     if deterministic:
         set_deterministic()
+    # It is one per process, and would keep device and precision of an earlier start (in a notebook, a test, a sweep).
+    AcceleratorState._reset_state(reset_partial_state=True)
     # Accelerate reports "distributed" details that a single process has no use for.
     logging.getLogger("accelerate").setLevel(logging.ERROR)
     try:
-        return Accelerator(
+        accelerator = Accelerator(
             cpu=device == "cpu",
             mixed_precision="no" if precision == "fp32" else precision,
             log_with=None if tracker == "none" else tracker,
             project_config=ProjectConfiguration(logging_dir="."),
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=find_unused_parameters)],
         )
-    except (ValueError, ImportError) as problem:
-        if tracker != "none" and tracker in str(problem):
-            raise UserError(
-                f"tracker: expected an installed one, got {tracker!r}; install the extra of that name"
-            ) from problem
-        raise
+    except ValueError as problem:
+        if "mixed precision requires" not in str(problem):
+            raise
+        raise UserError(f"precision: expected one that the device can do, got {precision!r}: {problem}") from problem
+    torch.set_num_threads(threads)  # last, because Accelerate sets its own number for several processes on CPUs
+    return accelerator
 
 
 def _check_device(device: str) -> None:

@@ -11,7 +11,6 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +20,7 @@ from tqdm import tqdm
 
 from drivelab_shared.errors import UserError
 from drivelab_shared.files import replace_text
-from drivelab_shared.results import commit, machine
+from drivelab_shared.origin import commit, machine
 from drivelab_shared.settings import changes, dump, flatten, load
 
 if TYPE_CHECKING:
@@ -39,18 +38,16 @@ def find(package: str, run_dir: Path | None) -> Path:
     Raises:
         UserError: there is none.
     """
-    if run_dir is not None:
-        if not (run_dir / _MANIFEST).is_file():
-            raise UserError(f"{run_dir}: expected a run (a folder with {_MANIFEST}), got none")
-        if (status := read_manifest(run_dir)["status"]) != "finished":
-            raise UserError(
-                f"{run_dir}: expected a finished run, got one that is {status}; train --resume continues it"
-            )
-        return run_dir
-    finished = [folder for folder in _newest_first(package) if read_manifest(folder)["status"] == "finished"]
-    if not finished:
-        raise UserError(f"{RUNS / package}: expected a finished run, got none; `{package} train` makes one")
-    return finished[0]
+    if run_dir is None:
+        finished = _newest(package, finished=True)
+        if finished is None:
+            raise UserError(f"{RUNS / package}: expected a finished run, got none; `{package} train` makes one")
+        return finished
+    if not (run_dir / _MANIFEST).is_file():
+        raise UserError(f"{run_dir}: expected a run (a folder with {_MANIFEST}), got none")
+    if (status := read_manifest(run_dir)["status"]) != "finished":
+        raise UserError(f"{run_dir}: expected a finished run, got one that is {status}; train --resume continues it")
+    return run_dir
 
 
 def find_unfinished(package: str, run: str) -> Path | None:
@@ -60,8 +57,7 @@ def find_unfinished(package: str, run: str) -> Path | None:
         UserError: there is no run at the path, or it is finished.
     """
     if run == "latest":
-        unfinished = [folder for folder in _newest_first(package) if read_manifest(folder)["status"] != "finished"]
-        return unfinished[0] if unfinished else None
+        return _newest(package, finished=False)
     folder = Path(run)
     if not (folder / _MANIFEST).is_file():
         raise UserError(f"{folder}: expected a run to resume (a folder with {_MANIFEST}), got none")
@@ -74,18 +70,21 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """manifest.json of a run.
 
     Raises:
-        UserError: it is damaged.
+        UserError: it is not there, or damaged.
     """
     try:
         manifest = json.loads((folder / _MANIFEST).read_text())
         manifest["status"]
-    except (ValueError, KeyError, TypeError) as problem:
+    except (OSError, ValueError, KeyError, TypeError) as problem:
         raise UserError(f"{folder / _MANIFEST}: expected an object with a status, got something else") from problem
     return manifest
 
 
-def _newest_first(package: str) -> list[Path]:
-    return sorted((path.parent for path in (RUNS / package).glob(f"*/{_MANIFEST}")), reverse=True)
+def _newest(package: str, *, finished: bool) -> Path | None:
+    """The run of the package that started last: by its manifest, because folders can have any name."""
+    manifests = {path.parent: read_manifest(path.parent) for path in (RUNS / package).glob(f"*/{_MANIFEST}")}
+    fitting = [folder for folder, manifest in manifests.items() if (manifest["status"] == "finished") == finished]
+    return max(fitting, key=lambda folder: (str(manifests[folder].get("started")), folder), default=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +94,13 @@ class Run:
     folder: Path
     resumed: bool
     accelerator: "Accelerator"
+    lock: int | None = None
+    """Descriptor of the file that keeps other jobs away; None in all processes but the first."""
 
     def note(self, **facts: Any) -> None:
         """Add facts to the manifest."""
         if self.accelerator.is_main_process:
-            manifest = read_manifest(self.folder) | facts
-            replace_text(self.folder / _MANIFEST, json.dumps(manifest, indent=1, default=str) + "\n")
+            _write_manifest(self.folder, read_manifest(self.folder) | facts)
 
     def require(self, name: str, value: str, remedy: str) -> None:
         """Note a fact that must not change between a run and its continuation.
@@ -111,9 +111,8 @@ class Run:
         before = read_manifest(self.folder).get(name)
         self.accelerator.wait_for_everyone()  # or the first process notes it before another has looked
         if before not in (None, value):
-            raise UserError(
-                f"{self.folder}: {name}: expected {before[:16]} as when the run started, got {value[:16]}; {remedy}"
-            )
+            expected = f"expected {before!s:.16} as when the run started"
+            raise UserError(f"{self.folder}: {name}: {expected}, got {value:.16}; {remedy}")
         self.note(**{name: value})
 
     def log(self, step: int, split: str, values: Mapping[str, float], stage: str = "") -> None:
@@ -127,7 +126,12 @@ class Run:
         with (self.folder / _METRICS).open("a") as file:
             file.write(json.dumps(line | ({"nonfinite": odd} if odd else {}), allow_nan=False) + "\n")
         place = "/".join(filter(None, (stage, split)))
-        self.accelerator.log({f"{place}/{name}": value for name, value in numbers.items()}, step=step)
+        shown = {f"{place}/{name}": value for name, value in numbers.items()}
+        if any(tracker.name == "wandb" for tracker in self.accelerator.trackers):
+            # wandb drops what has a lower step than the line before, and every stage counts from 0.
+            self.accelerator.log(shown | {f"{place}/step": step})
+        else:
+            self.accelerator.log(shown, step=step)
 
     def rewind(self, stage: str, step: int) -> None:
         """Forget what was logged for a stage after `step`: a resumed run is about to log it again."""
@@ -137,8 +141,10 @@ class Run:
             replace_text(path, "".join(line + "\n" for line in lines))
 
     def finish(self, status: str) -> None:
-        """Note how the run ended: finished, preempted or failed."""
-        self.note(status=status, ended=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+        """Note how the run ended: finished, preempted or failed. Nothing can be logged after it."""
+        self.note(status=status, ended=_now())
+        if self.lock is not None:
+            os.close(self.lock)
         self.accelerator.end_training()
 
 
@@ -148,42 +154,51 @@ def open_run(
     """Make the folder of a new run, or reopen the one that `resume` means. Prints where it is and what has changed.
 
     Raises:
-        UserError: the folder holds a run already.
+        UserError: the folder holds a run already, cannot be written, or is being written by another job.
     """
     from accelerate.utils import broadcast_object_list
 
     # One process decides: clocks and the listings of shared file systems differ.
-    chosen: list[Any] = [None, None]
+    decision: list[Any] = [None]
+    lock = None
     if accelerator.is_main_process:
         try:
-            chosen = list(_choose(package, run_dir, resume))
+            folder, resumed = _choose(package, run_dir, resume)
+            lock = _lock(folder)
+            decision = [(folder, resumed)]
         except UserError as problem:
-            chosen = [None, str(problem)]
-    broadcast_object_list(chosen)
-    folder, resumed = chosen
-    if folder is None:
-        raise UserError(resumed)
-    run = Run(Path(folder), bool(resumed), accelerator)
+            decision = [problem]
+    broadcast_object_list(decision)
+    if isinstance(decision[0], UserError):
+        raise decision[0]
+    run = Run(*decision[0], accelerator, lock)
     if accelerator.is_main_process:
         _write_start(run, package, settings)
     accelerator.wait_for_everyone()
-    accelerator.project_configuration.logging_dir = folder
+    accelerator.project_configuration.logging_dir = str(run.folder)
     if accelerator.log_with:
         accelerator.init_trackers(package, config={name: _simple(value) for name, value in flatten(settings).items()})
     return run
 
 
-def _choose(package: str, run_dir: Path | None, resume: str | None) -> tuple[str, bool]:
+def _choose(package: str, run_dir: Path | None, resume: str | None) -> tuple[Path, bool]:
+    """The folder, and whether it holds a run that goes on."""
     if resume is not None:
         found = find_unfinished(package, resume)
-        if found:
-            return str(found), True
+        if found is not None:
+            if run_dir is not None and run_dir.resolve() != found.resolve():
+                raise UserError(f"run_dir: expected {found} as --resume means, or none, got {run_dir}")
+            return found, True
         print(f"resume: no unfinished run in {RUNS / package}, starting a new one", file=sys.stderr)
-    folder = run_dir or _fresh_folder(package)
-    if (folder / _MANIFEST).exists():
-        raise UserError(f"run_dir: expected a folder without a run, got {folder}; --resume {folder} continues it")
-    folder.mkdir(parents=True, exist_ok=True)
-    return str(folder), False
+    if run_dir is not None and (run_dir / _MANIFEST).exists():
+        raise UserError(f"run_dir: expected a folder without a run, got {run_dir}; --resume {run_dir} continues it")
+    try:
+        if run_dir is None:
+            return _fresh_folder(package), False
+        run_dir.mkdir(parents=True, exist_ok=True)
+        return run_dir, False
+    except OSError as problem:
+        raise UserError(f"run_dir: expected a folder that can be made, got {problem}") from problem
 
 
 def _fresh_folder(package: str) -> Path:
@@ -199,6 +214,28 @@ def _fresh_folder(package: str) -> Path:
             number += 1
 
 
+def _lock(folder: Path) -> int:
+    """Keep other jobs from writing to the run. The system lets go of it when this process ends, even by a kill.
+
+    Raises:
+        UserError: another job holds it, or the folder cannot be written.
+    """
+    import fcntl  # here: Windows has none, and finding runs does not need it
+
+    try:
+        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
+    except OSError as problem:
+        raise UserError(f"{folder}: expected a folder to write to, got {problem}") from problem
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise UserError(f"{folder}: expected a run that has stopped, got one that is being written") from None
+    except OSError as problem:  # some file systems have no locks
+        print(f"warning: {folder}: cannot be locked ({problem.strerror}); start one job at a time", file=sys.stderr)
+    return lock
+
+
 def _write_start(run: Run, package: str, settings: Any) -> None:
     import torch
 
@@ -207,25 +244,33 @@ def _write_start(run: Run, package: str, settings: Any) -> None:
     if run.resumed:
         for change in changes(load(type(settings), path), settings):
             print(f"resume: {change}", file=sys.stderr)
-    else:
-        replace_text(run.folder / _MANIFEST, '{"status": "running"}\n')
     replace_text(path, dump(settings))
     versions = {name: metadata.version(name) for name in (package, "drivelab-shared", "torch", "accelerate", "numpy")}
-    run.note(
-        status="running",
-        package=package,
-        argv=sys.argv,
-        started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        commit=commit(),
-        versions=versions,
-        host=socket.gethostname(),
-        machine=machine(torch.get_num_threads()),
-        device=str(run.accelerator.device),
-        world_size=run.accelerator.num_processes,
-        threads=torch.get_num_threads(),
-        deterministic=torch.are_deterministic_algorithms_enabled(),
-        pid=os.getpid(),
-    )
+    facts = {
+        "status": "running",
+        "package": package,
+        "argv": sys.argv,
+        "resumed" if run.resumed else "started": _now(),
+        "commit": commit(),
+        "versions": versions,
+        "host": socket.gethostname(),
+        "machine": machine(torch.get_num_threads()),
+        "device": str(run.accelerator.device),
+        "world_size": run.accelerator.num_processes,
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "pid": os.getpid(),
+    }
+    # After the settings: a folder with a manifest is a run that can be resumed.
+    _write_manifest(run.folder, (read_manifest(run.folder) if run.resumed else {}) | facts)
+
+
+def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    replace_text(folder / _MANIFEST, json.dumps(manifest, indent=1, default=str) + "\n")
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
 def _simple(value: Any) -> Any:
@@ -234,10 +279,11 @@ def _simple(value: Any) -> Any:
 
 
 def _is_kept(line: str, stage: str, step: int) -> bool:
-    with suppress(ValueError):
+    try:
         logged = json.loads(line)
         return logged.get("stage", "") != stage or logged["step"] <= step
-    return False  # the line that a killed run did not finish
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False  # the line that a killed run did not finish
 
 
 class Progress:

@@ -3,6 +3,7 @@
 A checkpoint then needs neither a random state nor a loader state: whoever knows the step knows both.
 """
 
+import os
 import random
 from collections.abc import Iterator
 from functools import lru_cache
@@ -10,10 +11,13 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Int64
 
+from drivelab_shared.errors import UserError
+
 
 def keyed_rng(*key: int) -> np.random.Generator:
     """A generator of its own for every key, for example (seed, epoch, index) of an augmented sample."""
-    return np.random.default_rng(np.random.SeedSequence(key))
+    # The length is part of it: numpy fills up with zeros, so that (seed,) and (seed, 0) would draw the same numbers.
+    return np.random.default_rng(np.random.SeedSequence((len(key), *key)))
 
 
 def seed_step(seed: int, step: int, rank: int = 0, stream: int = 0) -> None:
@@ -32,8 +36,6 @@ def seed_step(seed: int, step: int, rank: int = 0, stream: int = 0) -> None:
 
 def set_deterministic() -> None:
     """Ask torch for kernels that repeat themselves; an operation without one raises RuntimeError when it runs."""
-    import os
-
     import torch
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when the first handle is made
@@ -48,14 +50,14 @@ class StepSampler:
     The last, incomplete batch of an epoch is dropped.
 
     Raises:
-        ValueError: the global batch does not divide by the processes, or is larger than the data.
+        UserError: the global batch does not divide by the processes, or is larger than the data.
     """
 
     def __init__(self, size: int, global_batch: int, rank: int = 0, world: int = 1, seed: int = 0) -> None:
         if global_batch % world:
-            raise ValueError(f"batch_size: expected a multiple of {world} processes, got {global_batch}")
-        if size < global_batch:
-            raise ValueError(f"batch_size: expected at most the {size} samples there are, got {global_batch}")
+            raise UserError(f"batch_size: expected a multiple of the {world} processes, got {global_batch}")
+        if not 0 < global_batch <= size:
+            raise UserError(f"batch_size: expected 1 to {size}, as many as there are samples, got {global_batch}")
         self.steps_per_epoch = size // global_batch
         self._global_batch = global_batch
         self._share = slice(rank, None, world)

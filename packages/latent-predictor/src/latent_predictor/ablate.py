@@ -1,7 +1,7 @@
 """Ablate: train several recipes on the same data, judge them on the same windows, compare them in pairs.
 
-Every training run is an ordinary `train` in a process of its own, kept below `output_dir/runs`. A run that is finished is
-not trained again, and an unfinished one is resumed, so an interrupted suite goes on where it was.
+Every training run is an ordinary `train` in a process of its own, kept below `output_dir/runs`. A run that is finished
+is not trained again, and an unfinished one is resumed, so an interrupted suite goes on where it was.
 """
 
 import subprocess

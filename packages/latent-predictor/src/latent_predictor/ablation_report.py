@@ -128,15 +128,15 @@ def _differences(comparisons: dict[str, Comparison], base: str) -> Iterator[Row]
 
 def _part_conclusions(rows: list[Row]) -> list[str]:
     found = []
-    for name in dict.fromkeys(row.row for row in rows):
-        own = [row for row in rows if row.row == name and "(c)" in row.metric]
-        harmful = [row for row in own if row.high < 0]
-        helpful = [row for row in own if row.low > 0]
+    for name in dict.fromkeys(r.row for r in rows):
+        own = [r for r in rows if r.row == name and "(c)" in row.metric]
+        harmful = [r for r in own if r.high < 0]
+        helpful = [r for r in own if r.low > 0]
         if harmful:
-            listed = ", ".join(f"{row.value:.1f} at {row.at}" for row in harmful)
+            listed = ", ".join(f"{r.value:.1f} at {r.at}" for r in harmful)
             found.append(f"**{name}** costs accuracy on pictures: {listed} frames (points).")
         if helpful:
-            listed = ", ".join(f"+{row.value:.1f} at {row.at}" for row in helpful)
+            listed = ", ".join(f"+{r.value:.1f} at {r.at}" for r in helpful)
             found.append(f"**{name}** gains accuracy on pictures: {listed} frames (points).")
         if not harmful and not helpful:
             found.append(f"{name}: no difference on pictures that the intervals would show.")
@@ -155,11 +155,11 @@ def write_report(path: Path, settings: AblateSettings, tables: list[Table]) -> N
 
 
 def _horizon_figure(table: Table):
-    names = [name for name in dict.fromkeys(row.row for row in table.rows) if name != "real"]
+    names = [name for name in dict.fromkeys(r.row for r in table.rows) if name != "real"]
     lines = []
     for name in names:
-        rows = [row for row in table.rows if row.row == name and row.metric == "accuracy on pictures (c) [%]"]
-        lines.append(_line(name, [row.at for row in rows], rows, is_baseline=name in REFERENCES))
+        rows = [r for r in table.rows if r.row == name and r.metric == "accuracy on pictures (c) [%]"]
+        lines.append(_line(name, [r.at for r in rows], rows, is_baseline=name in REFERENCES))
     return line_plot(lines, "frames imagined", "right lane on decoded pictures [%]", y_range=(0, 100))
 
 
@@ -167,16 +167,9 @@ def _lambda_figure(table: Table):
     lines = []
     for recipe in ("original", "best"):
         for h in (10, 20):
-            rows = [
-                next(
-                    row
-                    for row in table.rows
-                    if row.row == f"{recipe}, lambda {x:g}"
-                    and row.at == h
-                    and row.metric == "accuracy on pictures (c) [%]"
-                )
-                for x in LAMBDAS
-            ]
+            metric = "accuracy on pictures (c) [%]"
+            found = {r.row: r for r in table.rows if (r.metric, r.at) == (metric, h)}
+            rows = [found[f"{recipe}, lambda {x:g}"] for x in LAMBDAS]
             lines.append(_line(f"{recipe}, {h} frames", LAMBDAS, rows))
     return line_plot(lines, "lambda_cls", "right lane on decoded pictures [%]", x_ticks=LAMBDAS)
 

@@ -35,8 +35,8 @@ class MakeDataSettings:
     """Import this video as one unlabelled trajectory instead of driving the simulator."""
     rate_hz: float = 12.5
     """Frame rate that an imported video is resampled to. The simulator always records 12.5 Hz."""
-    num_trajectories: int = 56
-    """Drives to record: 64 % for training, 11 % for validation, 25 % for test."""
+    num_trajectories: int = 100
+    """Drives to record: 70 % for training, 10 % for validation, 20 % for test."""
     num_frames: int = 250
     """Frames per drive (20 s at 12.5 Hz)."""
     workers: int = 0
@@ -173,6 +173,9 @@ class TrainSettings:
 
     lambda_cls: float = 0.1
     """Weight of the frozen classifier's cross entropy beside the MSE. 0 turns it off."""
+    classifier_noise: float = 1.0
+    """Noise on what the classifier of the loss reads, in its training and in the loss, in units of the VAE's posterior
+    std. The decoder was trained with this noise, so without it the loss can write what no picture shows."""
     lr: float = 1e-3
     """Learning rate of Adam at the start."""
     lr_schedule: Literal["constant", "cosine", "step"] = "cosine"
@@ -219,7 +222,14 @@ class TrainSettings:
     """Continue the newest unfinished run, or the one at this path."""
 
     def __post_init__(self) -> None:
-        for name in ("lambda_cls", "input_noise_std", "target_jitter_scale", "clip_norm", "dropout"):
+        for name in (
+            "lambda_cls",
+            "classifier_noise",
+            "input_noise_std",
+            "target_jitter_scale",
+            "clip_norm",
+            "dropout",
+        ):
             _require(getattr(self, name) >= 0, name, "a number >= 0", getattr(self, name))
         for name in ("hidden_size", "batch_size", "epochs", "window_stride", "forced_steps", "checkpoint_every"):
             _require(getattr(self, name) >= 1, name, "a number >= 1", getattr(self, name))

@@ -1,5 +1,6 @@
 """Evaluate: imagine held-out drives open loop and let three judges read the lane, beside the baselines."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from latent_predictor.config import EvaluateSettings
 from latent_predictor.data.store import Store
 from latent_predictor.imagine import Windows, imagine
 from latent_predictor.latents import decode, encode, statistics, to_frames, to_pictures
-from latent_predictor.scores import Method, Scores
+from latent_predictor.scores import JUDGES, Method, Scores
 from latent_predictor.stages import oracle_logits
 from latent_predictor.tables import evaluation_tables
 from latent_predictor.trained import TrainedRun, open_trained
@@ -71,7 +72,7 @@ def score(trained: TrainedRun, windows: Windows, settings: EvaluateSettings) -> 
     rows = np.stack([windows.rows(h) for h in horizons], axis=1)
     real = torch.from_numpy(trained.latents[rows]).to(trained.device)
     latents = dict(_imagined(trained, windows, settings)) | {
-        "copy last": torch.from_numpy(trained.latents[windows.rows(0)]).to(trained.device)[:, None].expand_as(real),
+        "copy last": torch.from_numpy(trained.latents[windows.rows(0)]).to(trained.device)[:, None],
         "constant mean": _constant_mean(trained, real),
     }
     methods = {"real": _real(trained, rows, real), "reconstruction": _reconstruction(trained, rows, real)}
@@ -103,56 +104,59 @@ def _constant_mean(trained: TrainedRun, real: Tensor) -> Tensor:
     # The training split's mean where the data have one; a folder that was only brought for evaluation has its own.
     has_train = any(span.split == "train" for span in trained.store.trajectories)
     mean, _ = statistics(trained.latents, trained.store.indices("train" if has_train else "all"))
-    return mean.to(trained.device).expand_as(real)
+    return mean.to(trained.device).expand(len(real), 1, -1)
 
 
 @torch.no_grad()
 def _judged(trained: TrainedRun, rows: np.ndarray, real: Tensor, predicted: Tensor) -> Method:
-    """A method that has latents: judges a and b read them, judge c reads their pictures."""
-    lanes: dict[str, list[np.ndarray]] = {"a": [], "b": [], "c": []}
-    psnr = []
-    for column in range(rows.shape[1]):
-        latents = predicted[:, column]
-        pictures = decode(trained.vae, latents)
-        for judge, answer in zip("abc", _answers(trained, latents, pictures), strict=True):
-            lanes[judge].append(answer)
-        psnr.append(_psnr(to_frames(pictures), trained.store.frames[rows[:, column]]))
+    """A method that has latents: judges a and b read them, judge c reads their pictures.
+
+    A prediction that is the same at every horizon, [windows, 1, latent], is decoded once.
+    """
+    pictures = [decode(trained.vae, latents) for latents in predicted.unbind(1)] * (rows.shape[1] // predicted.shape[1])
+    columns = zip(predicted.expand_as(real).unbind(1), pictures, strict=True)
+    answers = [_answers(trained, latents, shown) for latents, shown in columns]
     return Method(
-        classes={judge: np.stack(columns, axis=1) for judge, columns in lanes.items()},
+        classes=_by_judge(answers),
         error=(predicted - real).square().mean(-1).cpu().numpy(),
-        psnr=np.stack(psnr, axis=1),
-        std=predicted.std(dim=0).mean(-1).cpu().numpy(),
+        psnr=np.stack(
+            [_psnr(to_frames(shown), trained.store.frames[rows[:, i]]) for i, shown in enumerate(pictures)], 1
+        ),
+        std=predicted.expand_as(real).std(dim=0).mean(-1).cpu().numpy(),
     )
 
 
 def _real(trained: TrainedRun, rows: np.ndarray, real: Tensor) -> Method:
     """The upper line: real latents for judges a and b, real pictures for judge c."""
-    answers = []
-    for column in range(rows.shape[1]):
-        pictures = to_pictures(trained.store.frames[rows[:, column]], trained.device)
-        answers.append(_answers(trained, real[:, column], pictures))
-    lanes = {judge: np.stack([answer[i] for answer in answers], axis=1) for i, judge in enumerate("abc")}
-    return Method(lanes, std=real.std(dim=0).mean(-1).cpu().numpy())
+    frames = [to_pictures(trained.store.frames[column], trained.device) for column in rows.T]
+    answers = [_answers(trained, latents, shown) for latents, shown in zip(real.unbind(1), frames, strict=True)]
+    return Method(_by_judge(answers), std=real.std(dim=0).mean(-1).cpu().numpy())
 
 
 def _reconstruction(trained: TrainedRun, rows: np.ndarray, real: Tensor) -> Method:
-    """The way through the decoder and back, without any prediction: what the VAE alone costs."""
-    again = []
-    for column in range(rows.shape[1]):
-        pictures = decode(trained.vae, real[:, column])
-        again.append(torch.from_numpy(encode(trained.vae, to_frames(pictures), trained.device)).to(trained.device))
-    by_latents, by_pictures = (
-        _judged(trained, rows, real, torch.stack(again, dim=1)),
-        _judged(trained, rows, real, real),
-    )
-    lanes = {"a": by_latents.classes["a"], "b": by_latents.classes["b"], "c": by_pictures.classes["c"]}
-    return Method(lanes, error=by_latents.error, psnr=by_pictures.psnr, std=by_latents.std)
+    """Through the decoder, and for judges a and b back through the encoder: what the VAE alone costs."""
+    method = _judged(trained, rows, real, real)
+    again = [encode(trained.vae, to_frames(decode(trained.vae, latents)), trained.device) for latents in real.unbind(1)]
+    latents = torch.from_numpy(np.stack(again, axis=1)).to(trained.device)
+    answers = [[judge(column) for judge in (trained.classifier, trained.judge_latent)] for column in latents.unbind(1)]
+    for index, judge in enumerate("ab"):
+        method.classes[judge][:] = np.stack([_lanes(answer[index]) for answer in answers], axis=1)
+    return dataclasses.replace(method, error=(latents - real).square().mean(-1).cpu().numpy())
+
+
+def _by_judge(answers: list[list[np.ndarray]]) -> dict[str, np.ndarray]:
+    """From a list over horizons of a list over judges to one array per judge."""
+    return {judge: np.stack(columns, axis=1) for judge, columns in zip(JUDGES, zip(*answers, strict=True), strict=True)}
 
 
 @torch.no_grad()
 def _answers(trained: TrainedRun, latents: Tensor, pictures: Tensor) -> list[np.ndarray]:
     logits = (trained.classifier(latents), trained.judge_latent(latents), trained.judge_pixel(pictures))
-    return [values.argmax(-1).to(torch.int8).cpu().numpy() for values in logits]
+    return [_lanes(values) for values in logits]
+
+
+def _lanes(logits: Tensor) -> np.ndarray:
+    return logits.argmax(-1).to(torch.int8).cpu().numpy()
 
 
 def _psnr(frames: np.ndarray, real: np.ndarray) -> np.ndarray:

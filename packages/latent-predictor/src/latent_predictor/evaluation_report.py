@@ -29,8 +29,8 @@ def write_report(
     headline = tables[0]
     report.conclude(*headline.conclusions)
     report.text(
-        f"The model sees {windows.context} real frames of a drive that it was not trained on, then only the actions, and "
-        "imagines on from its own predictions. Three judges read the lane: **a**, the classifier that the loss used; "
+        f"The model sees {windows.context} real frames of a drive that it was not trained on, then only the actions, "
+        "and imagines on from its own predictions. Three judges read the lane: **a**, the classifier that the loss used; "
         "**b**, another classifier of latents; **c**, a classifier of pictures, which reads the decoded predictions. "
         "Only where all three agree has the model kept the meaning. Shaded bands are 95 % intervals over drives."
     )
@@ -38,7 +38,7 @@ def write_report(
     for window in _interesting(scores):
         _add_pictures(report, trained, windows, window)
     report.heading("How long it keeps the lane")
-    for judge, name in (("c", JUDGE_NAMES["c"]), ("a", JUDGE_NAMES["a"])):
+    for name in (JUDGE_NAMES["c"], JUDGE_NAMES["a"]):
         metric = f"accuracy [%], {name}"
         lines = _lines(headline, metric, store.dt)
         if lines:
@@ -75,7 +75,7 @@ def _lines(table: Table, metric: str, dt: float) -> list[Line]:
 
 
 def _interesting(scores: Scores) -> list[int]:
-    """One window in which the car changes lane, and one in which the pictures are read wrongly in the end, if there are."""
+    """A window in which the car changes lane, and one in which the pictures are read wrongly in the end, if any."""
     first, last = scores.labels[:, 0], scores.labels[:, -1]
     answers = scores.methods["predictor"].classes["c"][:, -1]
     changes = (first != last) & (first >= 0) & (last >= 0)

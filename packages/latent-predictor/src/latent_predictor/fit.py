@@ -97,18 +97,19 @@ def fit(
     decayed = torch.optim.AdamW(parameter_groups(network, schedule.weight_decay), lr=schedule.lr)
     network, optimizer = accelerator.prepare(network, decayed)
     parts = checkpoint.Parts({stage: network}, {"optimizer": optimizer})
-    start, best = 0, -math.inf
-    if (newest := checkpoint.latest(folder)) is not None:
+    start, best = 0, None
+    if (newest := checkpoint.latest(accelerator, folder)) is not None:
         progress = checkpoint.load(accelerator, newest, parts)
-        start, best = progress["step"], progress["best"] if progress["best"] is not None else -math.inf
+        start, best = progress["step"], progress["best"]
+        if best is not None and accelerator.is_main_process:
+            checkpoint.mark_best(folder, *best)  # a kill between saving and marking must not lose it
     if run.resumed:
         run.rewind(stage, start)
     world, rank = accelerator.num_processes, accelerator.process_index
     sampler = StepSampler(num_samples, min(global_batch, num_samples // world * world), rank, world, schedule.seed)
 
     def save(step: int) -> None:
-        state = {"step": step, "best": best if math.isfinite(best) else None}
-        checkpoint.save(accelerator, folder, step, parts, state, schedule.keep)
+        checkpoint.save(accelerator, folder, step, parts, {"best": best}, schedule.keep)
 
     with Progress(stage, schedule.steps, start, quiet=not accelerator.is_main_process) as bar:
         for step in range(start, schedule.steps):
@@ -137,17 +138,17 @@ def fit(
                 seed_step(schedule.seed, step, rank, VALIDATE)
                 figures = _validated(accelerator.unwrap_model(network), validate)
                 run.log(done, "val", figures, stage)
-                if select and figures[select] > best:
-                    best = figures[select]
+                if select and figures[select] > (best[2] if best else -math.inf):
+                    best = (done, select, figures[select])
                     save(done)
                     if accelerator.is_main_process:
-                        checkpoint.mark_best(folder, done, select, best)
+                        checkpoint.mark_best(folder, *best)
             is_stopping = stop.agreed(accelerator)
             if done % schedule.checkpoint_every == 0 or done == schedule.steps or is_stopping:
                 save(done)
             if is_stopping:
                 raise Stopped
-    if select and (chosen := checkpoint.best(folder)) is not None:
+    if select and (chosen := checkpoint.best(accelerator, folder)) is not None:
         checkpoint.load(accelerator, chosen, parts)
     return _released(accelerator, network)
 

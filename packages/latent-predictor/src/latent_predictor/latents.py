@@ -64,11 +64,13 @@ def statistics(rows: np.ndarray, indices: np.ndarray) -> tuple[Float[Tensor, " s
 
 
 @torch.no_grad()
-def posterior_std(vae: Vae, frames: np.ndarray, device: torch.device | str) -> Float[Tensor, " latent"]:
-    """The encoder's own uncertainty per latent dimension, root mean square over frames.
+def posterior_std(vae: Vae, store: Store, device: torch.device | str) -> Float[Tensor, " latent"]:
+    """The encoder's own uncertainty per latent dimension, root mean square over up to 2,048 training frames.
 
     The decoder was trained on latents that were shaken this much, so it cannot show anything finer.
     """
+    rows = store.indices("train")
+    frames = store.frames[rows[:: max(1, len(rows) // 2048)]]
     variances = [vae.encode(to_pictures(frames[i : i + CHUNK], device))[1].exp() for i in range(0, len(frames), CHUNK)]
     return torch.cat(variances).mean(0).sqrt()
 

@@ -44,6 +44,7 @@ def predictor_loss(
     scale: Float[Tensor, " latent"],
     classifier: Callable[[Tensor], Tensor],
     lambda_cls: float,
+    noise_std: Float[Tensor, " latent"] | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
     """`loss = mse + lambda_cls * ce`, the mean over all predictions of a window.
 
@@ -54,8 +55,11 @@ def predictor_loss(
         scale: unit of the error per dimension; the latents' std where they are whitened, else ones.
         classifier: frozen; reads latents in their own units, and its gradient reaches the predictions.
         lambda_cls: 0 computes the cross entropy for the log only.
+        noise_std: Gaussian noise on what the classifier reads. With the posterior's own std, directions too fine for
+            the decoder carry no gradient worth following.
     """
     mse = ((predictions - targets) / scale).square().mean()
     with torch.set_grad_enabled(lambda_cls > 0 and torch.is_grad_enabled()):
-        ce = lane_cross_entropy(classifier(predictions.flatten(0, 1)), labels.flatten())
+        read = predictions if noise_std is None else predictions + noise_std * torch.randn_like(predictions)
+        ce = lane_cross_entropy(classifier(read.flatten(0, 1)), labels.flatten())
     return {"loss": mse + lambda_cls * ce if lambda_cls else mse, "mse": mse, "ce": ce}

@@ -112,8 +112,9 @@ def accuracy(confusion: np.ndarray) -> np.ndarray:
 
 def balanced_accuracy(confusion: np.ndarray) -> np.ndarray:
     """Mean recall of the classes that occur, percent. Source: Brodersen et al., 2010."""
-    recalls = np.diagonal(confusion, axis1=-2, axis2=-1) / confusion.sum(-1)
-    return 100 * np.nanmean(recalls, axis=-1)
+    occurs = confusion.sum(-1)
+    recalls = np.diagonal(confusion, axis1=-2, axis2=-1) / np.maximum(occurs, 1)
+    return 100 * recalls.sum(-1) / (occurs > 0).sum(-1)
 
 
 def recall(lane: int):

@@ -21,7 +21,7 @@ from drivelab_shared.seeding import seed_step
 from latent_predictor.config import TrainSettings
 from latent_predictor.data.store import Store, window_starts
 from latent_predictor.fit import Moment, Schedule, fit
-from latent_predictor.latents import cached_latents, statistics, to_pictures
+from latent_predictor.latents import cached_latents, posterior_std, statistics, to_pictures
 from latent_predictor.losses import lane_cross_entropy, vae_loss
 from latent_predictor.models import KINDS, StateOracle, Vae
 from latent_predictor.models.oracle import STATE_FEATURES
@@ -111,7 +111,8 @@ def train_classifier(session: Session, vae: Vae, latents: np.ndarray) -> nn.Modu
         return classifier
     return _train_judge(
         session, "classifier", "latent_mlp", 1, settings.judges.classifier_epochs, latents, session.store.labels,
-        key={"vae": weights_hash(vae), "labels": session.store.fingerprint}, latent_dim=vae.latent_dim,
+        key={"vae": weights_hash(vae), "labels": session.store.fingerprint, "noise": settings.classifier_noise},
+        noise_std=classifier_noise_std(session, vae), latent_dim=vae.latent_dim,
     )  # fmt: skip
 
 
@@ -138,6 +139,7 @@ def _train_judge(
     inputs: np.ndarray,
     labels: np.ndarray,
     key: Mapping[str, Any],
+    noise_std: Tensor | None = None,
     **arguments: Any,
 ) -> nn.Module:
     judges, store = session.settings.judges, session.store
@@ -152,6 +154,8 @@ def _train_judge(
 
     def loss_of(network: nn.Module, batch: np.ndarray, _: Moment) -> Mapping[str, Tensor]:
         tensor, target = batch_of(np.sort(rows["train"][batch]))
+        if noise_std is not None:
+            tensor = tensor + noise_std * torch.randn_like(tensor)
         return {"loss": lane_cross_entropy(network(tensor), target)}
 
     def validate(network: nn.Module) -> Mapping[str, float]:
@@ -219,6 +223,12 @@ def latents_of(session: Session, vae: Vae) -> np.ndarray:
     """Latents of all frames. One process computes them, the others wait."""
     with session.run.accelerator.main_process_first():
         return cached_latents(vae, session.store, session.settings.cache_dir, session.device)
+
+
+def classifier_noise_std(session: Session, vae: Vae) -> Tensor | None:
+    """Noise per latent dimension on what the classifier of the loss reads; None without any."""
+    scale = session.settings.classifier_noise
+    return scale * posterior_std(vae, session.store, session.device) if scale else None
 
 
 def require_same_latents(path: Path, network: nn.Module, vae: Vae) -> None:

@@ -1,5 +1,6 @@
 """From scores to tables: the same rows for one run and for several seeds, with conclusions computed from them."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from drivelab_shared.results import Row, Table
@@ -123,23 +124,14 @@ def conclusions(comparison: Comparison, dt: float) -> list[str]:
     if "state oracle" in scores.methods:
         quotient = comparison.quotient("predictor", "state oracle", "b", middle)
         found.append(
-            f"An independent classifier of the imagined latents is right {quotient.value:.2f} times as often "
-            f"[{quotient.low:.2f}, {quotient.high:.2f}] as a model that is told the true state and the road ahead."
+            f"An independent classifier of the imagined latents is right {_shown(quotient, decimals=2)} times as often as "
+            "a model that is told the true state and the road ahead."
         )
     if "swapped actions" in scores.methods:
         drop = comparison.classes_difference("predictor", "swapped actions", "b", middle)
         verdict = "It uses its actions" if drop.low > 0 else "**It does not visibly use its actions**"
         found.append(f"{verdict}: with the actions of another drive it loses {_points(drop)} (judge b).")
-    gaming = comparison.gaming("predictor", middle)
-    if gaming.value > GAMING_POINTS and gaming.low > 0:
-        found.append(
-            f"**Gaming: the classifier of the loss reads {_points(gaming)} more than the pictures show.** Its accuracy "
-            "does not measure what the model knows."
-        )
-    else:
-        found.append(
-            f"No gaming: between judge a and the pictures lie {_points(gaming)} (called gaming above {GAMING_POINTS:g})."
-        )
+    found.append(_gaming_sentence(comparison.gaming("predictor", middle)))
     beaten = [h for h in scores.horizons if comparison.relative_error("predictor", "constant mean", h).high < 1]
     found.append(
         f"Its latent error is below that of a constant, the mean latent, at {_frames(beaten)}."
@@ -155,12 +147,32 @@ def conclusions(comparison: Comparison, dt: float) -> list[str]:
     return found
 
 
+def _gaming_sentence(gap: Interval) -> str:
+    if gap.value <= GAMING_POINTS:
+        limit = f"called gaming above {GAMING_POINTS:g}"
+        return f"No gaming: between judge a and the pictures lie {_points(gap)} ({limit})."
+    if gap.low > 0:
+        return (
+            f"**Gaming: the classifier of the loss reads {_points(gap)} more than the pictures show.** Its accuracy does "
+            "not measure what the model knows."
+        )
+    return f"Perhaps gaming: between judge a and the pictures lie {_points(gap)}; too few drives to be sure."
+
+
 def _percent(interval: Interval) -> str:
-    return f"{interval.value:.1f} % [{interval.low:.1f}, {interval.high:.1f}]"
+    return _shown(interval, " %")
 
 
 def _points(interval: Interval) -> str:
-    return f"{interval.value:.1f} points [{interval.low:.1f}, {interval.high:.1f}]"
+    return _shown(interval, " points")
+
+
+def _shown(interval: Interval, unit: str = "", decimals: int = 1) -> str:
+    """The interval is left out where there is none, as with a single trajectory."""
+    text = f"{interval.value:.{decimals}f}{unit}"
+    if math.isnan(interval.low):
+        return text
+    return f"{text} [{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"
 
 
 def _frames(horizons: Sequence[int]) -> str:

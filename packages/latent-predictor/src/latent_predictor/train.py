@@ -20,6 +20,7 @@ from latent_predictor.losses import lane_cross_entropy, predictor_loss
 from latent_predictor.models import Predictor, Vae
 from latent_predictor.stages import (
     Session,
+    classifier_noise_std,
     latents_of,
     num_steps,
     train_classifier,
@@ -108,6 +109,7 @@ class PredictorTraining:
         self.session, self.vae, self.latents = session, vae, latents
         self.classifier, self.pixel_judge = classifier, pixel_judge
         settings, store = session.settings, session.store
+        self.classifier_noise_std = classifier_noise_std(session, vae)
         # The first of these frames is only an input: `window` transitions connect window + 1 frames.
         self.starts = window_starts(store, "train", settings.window + 1, settings.window_stride)
         if not len(self.starts):
@@ -198,6 +200,7 @@ class PredictorTraining:
             scale=predictor.latent_std,
             classifier=self.classifier,
             lambda_cls=settings.lambda_cls,
+            noise_std=self.classifier_noise_std,
         )
         return losses | gradient_norms(losses, predictions) if at.is_logged else losses
 

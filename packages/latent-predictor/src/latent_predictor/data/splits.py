@@ -9,7 +9,7 @@ from pathlib import Path
 from latent_predictor.data.problems import Problem
 
 SPLITS = ("train", "val", "test")
-VAL_SHARE, TEST_SHARE = 0.11, 0.25
+VAL_SHARE, TEST_SHARE = 0.10, 0.20
 SPLITS_FILE = "splits.json"
 
 
@@ -78,7 +78,7 @@ def _read_lists(path: Path) -> dict[str, list[str]]:
 
 
 def split_evenly(names: list[str]) -> dict[str, str]:
-    """The split of each of at least 3 trajectories: in their order, the last 25 % for test, 11 % before for val."""
+    """The split of each of at least 3 trajectories: in their order, the last 20 % for test, 10 % before for val."""
     num_val = max(1, round(VAL_SHARE * len(names)))
     num_test = max(1, round(TEST_SHARE * len(names)))
     num_train = len(names) - num_val - num_test

@@ -1,0 +1,102 @@
+"""Memory: the peak of anonymous resident memory of a whole `train`, conversion included, on 1x and 4x the data.
+
+Mapped files count as file pages, which the system takes back when it needs them; anonymous memory is what a process
+really holds. The kernel's own peak mixes the two, so the process is watched while it runs.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from drivelab_shared.errors import UserError
+from drivelab_shared.results import Row, Table
+from latent_predictor.bench.workbench import Workbench
+from latent_predictor.data.trajectory import file_name
+
+COPIES = (1, 4)
+INTERVAL_S = 0.02
+STEPS = 40
+"""Optimizer steps of the predictor; memory does not grow after the first few."""
+BAR = 1.1
+MIB = 1 << 20
+
+
+def memory(bench: Workbench) -> list[Table]:
+    """Peaks in MiB, and their ratio.
+
+    Raises:
+        UserError: this is not Linux, or the training failed.
+    """
+    if not Path("/proc/self/smaps_rollup").exists():
+        raise UserError("suite: expected Linux for 'memory' (it reads /proc/PID/smaps_rollup), got another system")
+    rows, peaks = [], {}
+    for copies in COPIES:
+        data_dir = bench.scratch / f"data{copies}"
+        size = _copy(bench, data_dir, copies)
+        peaks[copies] = _peak_of_training(bench, data_dir)
+        name = f"{copies}x the data"
+        rows.append(Row(name, "frames, unpacked [MiB]", size / MIB))
+        rows.append(Row(name, "peak of anonymous memory [MiB]", peaks[copies] / MIB))
+    ratio = peaks[COPIES[-1]] / peaks[COPIES[0]]
+    rows.append(Row(f"{COPIES[-1]}x the data", f"times {COPIES[0]}x", ratio))
+    conclusions = [
+        f"**On {COPIES[-1]} times the data, training holds {ratio:.2f} times the memory** (bar: at most {BAR:g}, "
+        f"{'reached' if ratio <= BAR else 'missed'})."
+    ]
+    return [bench.table("memory", "Peak of anonymous memory of `train`", rows, conclusions)]
+
+
+def _copy(bench: Workbench, folder: Path, copies: int) -> int:
+    """The run's drives so many times, each time with other bytes, so that no cache takes them for the same.
+
+    Returns:
+        Bytes of all frames.
+    """
+    store, size = bench.trained.store, 0
+    folder.mkdir()
+    for copy in range(copies):
+        for number, span in enumerate(store.trajectories):
+            rows = slice(span.start, span.start + span.length)
+            frames = store.frames[rows] ^ np.uint8(copy)  # the lowest bits: nobody sees it
+            arrays = {"frames": frames, "actions": store.actions[rows], "labels": store.labels[rows]}
+            index = copy * len(store.trajectories) + number
+            # Visual labels as they are: deriving them again would be a benchmark of its own.
+            np.savez(folder / file_name(index), visual_labels=store.judge_labels[rows], dt=store.dt, **arrays)
+            size += frames.nbytes
+    return size
+
+
+def _peak_of_training(bench: Workbench, data_dir: Path) -> int:
+    """Bytes at the highest of many looks at a `train` that takes VAE and classifier from the run."""
+    run = bench.trained.folder.resolve()
+    folder = bench.scratch / f"{data_dir.name}-run"
+    arguments = {
+        "config": "best", "data_dir": data_dir, "cache_dir": bench.scratch / f"{data_dir.name}-cache",
+        "run_dir": folder, "vae_model_path": run, "classifier_path": run, "steps": STEPS, "device": "cpu",
+        "judges.latent_epochs": 1, "judges.pixel_epochs": 1, "judges.oracle_steps": 0, "threads": bench.settings.threads,
+    }  # fmt: skip
+    words = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "latent_predictor", "train", "--no-twin", "--no-evaluate", *words]
+    log = bench.scratch / f"{data_dir.name}.log"
+    with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, anonymous_bytes(process.pid))
+            time.sleep(INTERVAL_S)
+    if process.returncode:
+        raise UserError(
+            f"{data_dir}: expected the training to succeed, got: {log.read_text().strip().splitlines()[-1]}"
+        )
+    return peak
+
+
+def anonymous_bytes(pid: int) -> int:
+    """Anonymous resident memory of a process; 0 when it has just ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("Anonymous:")), 0)

@@ -1,0 +1,102 @@
+"""CPU time of several ways to do the same, taken in turns so that a busy machine slows all of them alike."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from drivelab_shared.results import Row
+from drivelab_shared.runs import Progress
+from drivelab_shared.stats import Interval, bootstrap, group_draws
+
+
+class Measured(NamedTuple):
+    """How much was done in how many seconds of CPU time, all threads of the process together."""
+
+    units: int
+    cpu_s: float
+
+
+Work = Callable[[], Measured]
+
+
+class Tick(NamedTuple):
+    """The start of a training step."""
+
+    cpu_s: float
+    transitions: int
+    """That this step trains on."""
+
+
+def between(ticks: Sequence[Tick], warm_up: int) -> Measured:
+    """What was done from the start of step `warm_up` to the start of the last one."""
+    return Measured(sum(tick.transitions for tick in ticks[warm_up:-1]), ticks[-1].cpu_s - ticks[warm_up].cpu_s)
+
+
+def timed(work: Callable[[], int]) -> Work:
+    """Measure a function from call to return; it returns how many units it did."""
+
+    def measured() -> Measured:
+        start = time.process_time()
+        units = work()
+        return Measured(units, time.process_time() - start)
+
+    return measured
+
+
+@dataclass(frozen=True, eq=False)
+class Timings:
+    """[repeats, (units, CPU seconds)] by name. Intervals draw whole repeats anew, the same for all names."""
+
+    by_name: dict[str, np.ndarray]
+
+    def rate(self, name: str) -> Interval:
+        """Units per CPU-second."""
+        return self._interval(self.by_name[name], lambda sums: sums[..., 0] / sums[..., 1])
+
+    def times(self, name: str, baseline: str) -> Interval:
+        """How many times as fast as the baseline, paired by repeat."""
+        both = np.concatenate([self.by_name[name], self.by_name[baseline]], axis=1)
+        return self._interval(both, lambda s: s[..., 0] / s[..., 1] / (s[..., 2] / s[..., 3]))
+
+    def milliseconds(self, name: str) -> Interval:
+        """CPU time of one unit."""
+        return self._interval(self.by_name[name], lambda sums: 1000 * sums[..., 1] / sums[..., 0])
+
+    def rows(self, metric: str, baseline: str) -> Iterator[Row]:
+        """Rate and ratio of every name."""
+        for name in self.by_name:
+            yield row(name, metric, self.rate(name))
+            if name != baseline:
+                yield row(name, f"times {baseline}", self.times(name, baseline))
+
+    def _interval(self, repeats: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> Interval:
+        return bootstrap(repeats[None], statistic, group_draws(len(repeats)))
+
+
+def interleave(label: str, works: Mapping[str, Work], repeats: int) -> Timings:
+    """Do every work once to warm up, then `repeats` times in turns."""
+    found: dict[str, list[Measured]] = {name: [] for name in works}
+    with Progress(label, repeats + 1) as bar:
+        for repeat in range(repeats + 1):
+            for name, work in works.items():
+                measured = work()
+                if repeat:
+                    found[name].append(measured)
+            bar.update(repeat + 1)
+    return Timings({name: np.array(measured, dtype=float) for name, measured in found.items()})
+
+
+def row(name: str, metric: str, interval: Interval, at: str | float | None = None) -> Row:
+    """A measured figure as a row of results.json; n is the number of repeats or trajectories."""
+    return Row(name, metric, interval.value, at, interval.low, interval.high, interval.n)
+
+
+def shown(interval: Interval, unit: str = "", decimals: int = 1) -> str:
+    """`12.3 times [11.8, 12.9]`, for sentences."""
+    text = f"{interval.value:.{decimals}f}{unit and ' ' + unit}"
+    if not np.isfinite([interval.low, interval.high]).all():
+        return text
+    return f"{text} [{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"

@@ -1,0 +1,177 @@
+"""Training: transitions per CPU-second of the request's loop and of ours, factor by factor, and what each one learns."""
+
+import io
+import itertools
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import redirect_stderr
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+
+from drivelab_shared.engine import StopSignal
+from drivelab_shared.modules import freeze
+from drivelab_shared.results import Row, Table
+from drivelab_shared.runs import open_run
+from drivelab_shared.stats import Interval
+from latent_predictor.bench.request_loop import train_as_requested
+from latent_predictor.bench.timing import Measured, Tick, Timings, Work, between, interleave, row, shown
+from latent_predictor.bench.workbench import PACKAGE, Workbench
+from latent_predictor.config import EvaluateSettings, TrainSettings
+from latent_predictor.evaluate import score, windows_of
+from latent_predictor.fit import Moment
+from latent_predictor.models import Predictor
+from latent_predictor.scores import Comparison
+from latent_predictor.stages import Session
+from latent_predictor.train import PredictorTraining
+
+SEGMENT = 6144
+"""Transitions of one timed piece of training: a whole number of steps for windows of 16 and 24, batches of 4 and 32."""
+WARM_UP = 2
+"""Steps at the start of a piece that are not timed."""
+BAR = 5.0
+"""Times the request's loop that this package promises."""
+HORIZONS = (1, 10)
+JUDGES = ("a", "c")
+
+REQUEST = "request's loop"
+ONCE = "each frame encoded once"
+CACHED = "latents cached (our train), batch 4"
+BATCHED = "batch 32"
+OURS = "best recipe (ours)"
+FACTORS = {
+    REQUEST: "",
+    ONCE: "encoding once instead of twice",
+    CACHED: "caching latents",
+    BATCHED: "batch 32 instead of 4",
+    OURS: "FiLM and open-loop steps",
+}
+
+
+def training(bench: Workbench) -> list[Table]:
+    """Speed and quality, side by side because neither means anything alone."""
+    timings = interleave("training", _works(bench), bench.settings.repeats)
+    return [_speed(bench, timings), _quality(bench)]
+
+
+class _Clocked(PredictorTraining):
+    """Our training, noting the CPU time whenever the loop asks for a loss."""
+
+    def __init__(self, bench: Workbench, settings: TrainSettings) -> None:
+        trained = bench.trained
+        run = open_run(PACKAGE, settings, bench.accelerator, run_dir=Path(tempfile.mkdtemp(dir=bench.scratch)))
+        session = Session(settings, run, StopSignal(), trained.store)
+        super().__init__(session, trained.vae, trained.latents, trained.classifier, trained.judge_pixel)
+        self.ticks: list[Tick] = []
+
+    def _loss(self, network: nn.Module, batch: np.ndarray, at: Moment) -> Mapping[str, Tensor]:
+        self.ticks.append(Tick(time.process_time(), len(batch) * self.session.settings.window))
+        return super()._loss(network, batch, at)
+
+
+def _train(bench: Workbench, settings: TrainSettings) -> tuple[Predictor, list[Tick]]:
+    clocked = _Clocked(bench, settings)
+    with redirect_stderr(io.StringIO()):  # its progress
+        network = clocked.run("predictor", use_actions=True)
+    shutil.rmtree(clocked.session.run.folder)
+    return network.module, clocked.ticks
+
+
+def _works(bench: Workbench) -> dict[str, Work]:
+    trained, original, best = bench.trained, bench.recipe("original"), bench.recipe("best")
+
+    def request(encode: str) -> Measured:
+        steps = WARM_UP + _steps(bench, SEGMENT, original)
+        ticks = train_as_requested(trained.vae, trained.classifier, trained.store, original, steps, encode)[1]
+        return between(ticks, WARM_UP)
+
+    def ours(settings: TrainSettings) -> Measured:
+        # One step more, because its start is the end of the one before.
+        steps = WARM_UP + _steps(bench, SEGMENT, settings) + 1
+        return between(_train(bench, replace(settings, steps=steps))[1], WARM_UP)
+
+    return {
+        REQUEST: partial(request, "twice"),
+        ONCE: partial(request, "once"),
+        CACHED: partial(ours, original),
+        BATCHED: partial(ours, replace(original, batch_size=best.batch_size)),
+        OURS: partial(ours, best),
+    }
+
+
+def _steps(bench: Workbench, transitions: int, settings: TrainSettings) -> int:
+    """Optimizer steps for so many transitions, or for all that were asked for."""
+    transitions = min(transitions, bench.settings.transitions)
+    return max(1, round(transitions / (settings.batch_size * settings.window)))
+
+
+def _speed(bench: Workbench, timings: Timings) -> Table:
+    rows = list(timings.rows("transitions per CPU-second", REQUEST))
+    factors = {after: timings.times(after, before) for before, after in itertools.pairwise(timings.by_name)}
+    rows += [row(name, "times the row above", factor) for name, factor in factors.items()]
+    total = timings.times(OURS, REQUEST)
+    reached = "reached" if total.low >= BAR else "not surely reached" if total.value >= BAR else "missed"
+    parts = ", ".join(f"{FACTORS[name]} x{factor.value:.2f}" for name, factor in factors.items())
+    conclusions = [
+        f"**Training takes {shown(total, 'times')} as many transitions per CPU-second as the request's loop** (bar: "
+        f"{BAR:g}, {reached}).",
+        f"Factor by factor: {parts}.",
+    ]
+    title = f"Training speed, {bench.settings.repeats} times {min(SEGMENT, bench.settings.transitions)} transitions, in turns"
+    return bench.table("training_speed", title, rows, conclusions)
+
+
+def _quality(bench: Workbench) -> Table:
+    """Both recipes after the same number of transitions, on the same windows of the test split."""
+    trained, original, best = bench.trained, bench.recipe("original"), bench.recipe("best")
+    number = bench.settings.transitions
+    start = time.process_time()
+    requested, _ = train_as_requested(
+        trained.vae, trained.classifier, trained.store, original, _steps(bench, number, original)
+    )
+    middle = time.process_time()
+    ours, _ = _train(bench, replace(best, steps=_steps(bench, number, best)))
+    seconds = {REQUEST: middle - start, OURS: time.process_time() - middle}
+    scored = {name: _scored(bench, network) for name, network in ((REQUEST, requested), (OURS, ours))}
+    rows = [Row(name, "CPU-seconds, whole training", value) for name, value in seconds.items()]
+    rows += [Row(OURS, "times request's loop, whole training", seconds[REQUEST] / seconds[OURS])]
+    lines = {REQUEST: (scored[REQUEST], "predictor"), OURS: (scored[OURS], "predictor")}
+    lines |= {name: (scored[OURS], name) for name in ("copy last", "real")}
+    for judge in JUDGES:
+        for name, (comparison, method) in lines.items():
+            for h in HORIZONS:
+                rows.append(row(name, f"accuracy [%], judge {judge}", comparison.classes(method, judge, h), h))
+    differences = {
+        (judge, h): scored[OURS].classes_difference("predictor", "predictor", judge, h, other=scored[REQUEST])
+        for judge in JUDGES
+        for h in HORIZONS
+    }
+    for (judge, h), difference in differences.items():
+        rows.append(row(f"{OURS} - {REQUEST}", f"difference [points], judge {judge}", difference, h))
+    title = f"Quality after {number:,} transitions"
+    return bench.table("training_quality", title, rows, [_verdict(differences, number)])
+
+
+def _scored(bench: Workbench, network: Predictor) -> Comparison:
+    trained = replace(bench.trained, predictor=freeze(network), twin=None, oracle=None)
+    settings = EvaluateSettings(horizons=HORIZONS, seed=bench.settings.seed)
+    return Comparison.of([score(trained, windows_of(trained.store, settings), settings)])
+
+
+def _verdict(differences: dict[tuple[str, int], Interval], number: int) -> str:
+    def named(chosen: list[tuple[str, int]]) -> str:
+        return ", ".join(f"judge {judge} at {h}" for judge, h in chosen)
+
+    better = [key for key, difference in differences.items() if difference.low > 0]
+    worse = [key for key, difference in differences.items() if difference.high < 0]
+    words = "not equal: ours is surely worse for " + named(worse) if worse else "equal or better"
+    return (
+        f"**After the same {number:,} transitions the quality is {words}**"
+        + (f"; surely better for {named(better)}" if better else "")
+        + " (steps ahead, paired by trajectory)."
+    )
