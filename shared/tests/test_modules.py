@@ -7,6 +7,10 @@ from torch import nn
 from drivelab_shared.modules import freeze, grad_norm, num_parameters, parameter_groups
 
 
+def ids(parameters):
+    return {id(parameter) for parameter in parameters}
+
+
 def test_a_parent_in_train_mode_does_not_wake_its_frozen_child():
     child = freeze(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(0.5)))
     parent = nn.Sequential(nn.Linear(3, 3), child)
@@ -40,18 +44,17 @@ def test_gradients_pass_through_a_frozen_module_to_what_is_before_it():
 
 
 def test_only_matrices_and_kernels_decay():
-    module = nn.Sequential(nn.Conv1d(2, 3, 3), nn.LayerNorm(4), nn.Linear(4, 5))
-    decayed, plain = parameter_groups(module, 0.1)
+    conv, norm, linear = nn.Conv1d(2, 3, 3), nn.LayerNorm(4), nn.Linear(4, 5)
+    decayed, plain = parameter_groups(nn.Sequential(conv, norm, linear), 0.1)
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
-    assert [parameter is module[i].weight for parameter, i in zip(decayed["params"], (0, 2), strict=True)] == [True] * 2
-    assert {id(p) for p in plain["params"]} == {id(p) for p in (module[0].bias, *module[1].parameters(), module[2].bias)}
+    assert ids(decayed["params"]) == ids([conv.weight, linear.weight])
+    assert ids(plain["params"]) == ids([conv.bias, norm.weight, norm.bias, linear.bias])
 
 
 def test_an_optimizer_is_not_given_frozen_parameters():
     module = nn.Sequential(nn.Linear(2, 2), freeze(nn.Linear(2, 2)))
     given = [parameter for group in parameter_groups(module, 0.1) for parameter in group["params"]]
-    assert {id(parameter) for parameter in given} == {id(parameter) for parameter in module[0].parameters()}
-    torch.optim.AdamW(parameter_groups(freeze(module), 0.1), lr=1e-3)  # nothing to learn is no error
+    assert ids(given) == ids(module[0].parameters())
 
 
 def test_the_gradient_norm_is_the_euclidean_one_over_all_gradients_there_are():

@@ -1,6 +1,5 @@
+import os
 import random
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -8,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from drivelab_shared.errors import UserError
-from drivelab_shared.seeding import StepSampler, keyed_rng, seed_step
+from drivelab_shared.seeding import StepSampler, keyed_rng, seed_step, set_deterministic
 
 
 def draws():
@@ -107,13 +106,12 @@ def test_seed_step_rank_and_stream_each_change_every_generator(other):
     assert not set(first_draws(3, 14, 0, 0)) & set(first_draws(*other))
 
 
-def test_what_one_stream_draws_does_not_reach_the_next():
+def test_how_much_one_stream_draws_does_not_reach_the_next():
+    expected = first_draws(3, 14, stream=1)
     seed_step(3, 14, stream=0)
     for _ in range(17):
         draws()
-    assert first_draws(3, 14, stream=1) == first_draws(3, 14, stream=1)
-    seed_step(3, 14, stream=0)
-    assert first_draws(3, 14, stream=1) == first_draws(3, 14, stream=1)
+    assert first_draws(3, 14, stream=1) == expected
 
 
 def test_every_key_has_numbers_of_its_own_even_if_it_ends_in_zeros():
@@ -122,12 +120,13 @@ def test_every_key_has_numbers_of_its_own_even_if_it_ends_in_zeros():
     assert keyed_rng(5, 1).random() == keyed_rng(5, 1).random()
 
 
-def test_deterministic_means_that_an_operation_without_such_a_kernel_raises():
-    code = """
-import os, torch
-from drivelab_shared.seeding import set_deterministic
-set_deterministic()
-assert torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
-assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)  # it would stay on for the other tests
+def test_deterministic_asks_torch_cudnn_and_cublas(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    try:
+        set_deterministic()
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.backends.cudnn.benchmark
+        assert os.environ.pop("CUBLAS_WORKSPACE_CONFIG") == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -1,5 +1,6 @@
 """Small simulated drives and a run trained on them, made once and shared by all tests. Nobody may write into them."""
 
+import gc
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, and for the processes that tests start
@@ -16,6 +17,7 @@ from latent_predictor.data.make_data import make_data
 from latent_predictor.train import train
 
 torch.set_num_threads(1)
+gc.freeze()  # the engine collects garbage after every stage; what is imported by now never is
 
 # Every stage learns for a moment; the numbers are the smallest that make sense.
 TINY = TrainSettings(
@@ -24,12 +26,12 @@ TINY = TrainSettings(
     action_embedding=4,
     forced_steps=4,
     open_loop_steps=3,
-    batch_size=8,
+    batch_size=16,
     steps=4,
     checkpoint_every=2,
     log_every=1,
-    vae=VaeSettings(latent_dim=4, widths=(4, 4, 8), epochs=1, batch_size=32),
-    judges=JudgeSettings(classifier_epochs=1, latent_epochs=1, pixel_epochs=1, oracle_steps=3, batch_size=32),
+    vae=VaeSettings(latent_dim=4, widths=(4, 4, 8), epochs=2, batch_size=32, lr=3e-2),
+    judges=JudgeSettings(classifier_epochs=1, latent_epochs=1, pixel_epochs=1, oracle_steps=3, batch_size=64),
     evaluate=False,
     device="cpu",
 )
@@ -45,9 +47,9 @@ def _fresh_engine():
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory) -> Path:
-    """Six drives of 40 frames: three for training, one for validation, two for test."""
+    """Eight drives of 40 frames: five for training, one for validation, two for test."""
     folder = tmp_path_factory.mktemp("tiny") / "data"
-    make_data(MakeDataSettings(data_dir=folder, num_trajectories=6, num_frames=40, workers=1))
+    make_data(MakeDataSettings(data_dir=folder, num_trajectories=8, num_frames=40, workers=1))
     return folder
 
 

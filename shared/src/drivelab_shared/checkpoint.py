@@ -27,7 +27,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -51,6 +52,8 @@ def save(
 ) -> Path:
     """Save `parts` after optimizer step `step`, then remove the oldest. Every process calls it; the first one writes.
 
+    A complete checkpoint of this step is left as it is.
+
     Args:
         accelerator: the engine.
         folder: `checkpoints` of the run; made if missing.
@@ -60,13 +63,14 @@ def save(
         keep: how many of the latest stay, beside the best. Nothing is removed before the new one is complete.
     """
     final = folder / _name(step)
-    if accelerator.is_main_process and not is_complete(final):
-        aside = folder / f".tmp-{final.name}"
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(final, ignore_errors=True)  # incomplete: a rename onto a folder with files in it fails
-        aside.mkdir(parents=True)
-        _write(accelerator, aside, step, parts, progress)
-        os.replace(aside, final)
+    if accelerator.is_main_process:
+        if not is_complete(final):
+            aside = folder / f".tmp-{final.name}"
+            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(final, ignore_errors=True)  # incomplete: a rename onto a folder with files in it fails
+            aside.mkdir(parents=True)
+            _write(accelerator, aside, step, parts, progress)
+            os.replace(aside, final)
         prune(folder, keep)
     accelerator.wait_for_everyone()
     return final
@@ -224,7 +228,8 @@ def read_state(path: Path) -> dict[str, Any]:
 def save_weights(path: Path, module: nn.Module) -> None:
     """Parameters and buffers of an unwrapped module as safetensors."""
     # Cloned, because safetensors refuses tensors that share memory.
-    save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}, path)
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
+    path.write_bytes(serialize(tensors))  # save_file hides the weights from everybody else and loses a failure's errno
 
 
 def load_weights(path: Path, module: nn.Module, *, fresh: tuple[str, ...] = ()) -> None:

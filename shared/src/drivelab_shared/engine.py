@@ -44,7 +44,7 @@ def start(
         UserError: the device or the tracker is not there, or the device cannot compute so.
     """
     _check_device(device)
-    if tracker != "none" and tracker not in get_available_trackers():  # Accelerate would go on without one
+    if tracker != "none" and tracker not in map(str, get_available_trackers()):  # Accelerate would go on without one
         raise UserError(f"tracker: expected an installed one, got {tracker!r}; install the extra of that name")
     if deterministic:
         set_deterministic()
@@ -64,6 +64,8 @@ def start(
         if "mixed precision requires" not in str(problem):
             raise
         raise UserError(f"precision: expected one that the device can do, got {precision!r}: {problem}") from problem
+    if precision == "fp16" and accelerator.device.type == "cpu":  # Accelerate would go on in fp32
+        raise UserError("precision: expected fp32 or bf16 on a CPU, got 'fp16'")
     torch.set_num_threads(threads)  # last, because Accelerate sets its own number for several processes on CPUs
     return accelerator
 

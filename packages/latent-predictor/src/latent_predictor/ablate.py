@@ -7,14 +7,13 @@ is not trained again, and an unfinished one is resumed, so an interrupted suite 
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivelab_shared import engine, results, runs
+from drivelab_shared import results, runs
 from drivelab_shared.errors import UserError
-from latent_predictor.config import AblateSettings, EvaluateSettings
+from latent_predictor.config import AblateSettings
 from latent_predictor.data.make_data import ensure_data
 from latent_predictor.scores import Comparison, Scores
 
@@ -37,8 +36,8 @@ class Recipe:
 
 def recipes(settings: AblateSettings) -> dict[str, list[Recipe]]:
     """The suites."""
-    best = ("--config", settings.budget)
-    original = ("--config", ORIGINAL)
+    best = ("--config", settings.budget, *(("--epochs", str(settings.epochs)) if settings.epochs else ()))
+    original = ("--config", settings.budget, "--config", ORIGINAL)  # the same VAE and judges as the best recipe
     sweeps = [
         (f"{name}, lambda {x:g}", config, x)
         for name, config in (("original", original), ("best", best))
@@ -51,18 +50,19 @@ def recipes(settings: AblateSettings) -> dict[str, list[Recipe]]:
         "FiLM": ("--action_conditioning", "concat"),
         "open loop": ("--forced_steps", "24", "--open_loop_steps", "0"),
         "input noise": ("--input_noise_std", "0"),
+        "classifier noise": ("--classifier_noise", "0"),
     }
     return {
         "recipes": [
-            Recipe("best", (*best, "--lambda_cls", "0.1")),
-            Recipe("best without actions", (*best, "--lambda_cls", "0.1", "--no-use_actions")),
+            Recipe("best", (*best, "--lambda_cls", "0.3")),
+            Recipe("best without actions", (*best, "--lambda_cls", "0.3", "--no-use_actions")),
             Recipe("original, MSE only", (*original, "--lambda_cls", "0")),
             Recipe("original + 0.5 CE", (*original, "--lambda_cls", "0.5")),
         ],
         "lambda": [Recipe(name, (*config, "--lambda_cls", f"{x:g}")) for name, config, x in sweeps],
         "parts": [
-            Recipe("best", (*best, "--lambda_cls", "0.1")),
-            *(Recipe(f"without {part}", (*best, "--lambda_cls", "0.1", *flags)) for part, flags in without.items()),
+            Recipe("best", (*best, "--lambda_cls", "0.3")),
+            *(Recipe(f"without {part}", (*best, "--lambda_cls", "0.3", *flags)) for part, flags in without.items()),
         ],
     }
 
@@ -82,8 +82,7 @@ def ablate(settings: AblateSettings) -> None:
     train_cell(settings, *cells[0])
     with ThreadPoolExecutor(settings.jobs) as pool:
         list(pool.map(lambda cell: train_cell(settings, *cell), cells[1:]))
-    device = engine.start("auto", threads=settings.threads).device
-    scores = {recipe.name: [cell_scores(settings, recipe, seed, device) for seed in settings.seeds] for recipe in suite}
+    scores = {recipe.name: [cell_scores(settings, recipe, seed) for seed in settings.seeds] for recipe in suite}
     output = settings.output_dir / settings.suite
     tables = suite_tables(settings, scores)
     results.write(output / "results.json", tables)
@@ -109,7 +108,7 @@ def train_cell(settings: AblateSettings, recipe: Recipe, seed: int) -> None:
     if status == "finished":
         return
     shared = ("--data_dir", settings.data_dir, "--cache_dir", settings.cache_dir, "--threads", settings.threads)
-    common = ("--seed", seed, "--no-twin", "--no-evaluate", "--run_dir", folder)
+    common = ("--seed", seed, "--no-twin", "--run_dir", folder)
     resume = ("--resume", folder) if status != "new" else ()
     command = [sys.executable, "-m", "latent_predictor", "train", *recipe.arguments, *shared, *common, *resume]
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,24 +121,11 @@ def train_cell(settings: AblateSettings, recipe: Recipe, seed: int) -> None:
     print(f"trained {recipe.name}, seed {seed} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
 
-def cell_scores(settings: AblateSettings, recipe: Recipe, seed: int, device: object) -> Scores:
-    """The scores of a run, from its folder or measured now."""
-    from latent_predictor.evaluate import score, windows_of
-    from latent_predictor.trained import open_trained
-
-    path = cell_folder(settings, recipe, seed) / "scores.npz"
-    if not path.exists():
-        reader = EvaluateSettings()
-        trained = open_trained(path.parent, device, reader)
-        score(trained, windows_of(trained.store, reader), reader).save(path)
-    return Scores.load(path)
+def cell_scores(settings: AblateSettings, recipe: Recipe, seed: int) -> Scores:
+    """What the judges said of a finished run."""
+    return Scores.load(cell_folder(settings, recipe, seed) / "scores.npz")
 
 
 def compare(settings: AblateSettings, scores: dict[str, list[Scores]]) -> dict[str, Comparison]:
     """A comparison per recipe, all with the same draws."""
     return {name: Comparison.of(seeds, settings.num_bootstrap) for name, seeds in scores.items()}
-
-
-def seed_list(settings: AblateSettings) -> Sequence[int]:
-    """Seeds as results.json wants them."""
-    return list(settings.seeds)

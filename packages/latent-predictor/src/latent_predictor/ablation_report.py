@@ -27,6 +27,7 @@ def suite_tables(settings: AblateSettings, scores: dict[str, list[Scores]]) -> l
     comparisons = compare(settings, scores)
     rows = [*_recipe_rows(comparisons), *_reference_rows(next(iter(comparisons.values())))]
     command = f"latent-predictor ablate --suite {settings.suite} --budget {settings.budget}"
+    command += f" --epochs {settings.epochs}" if settings.epochs else ""
     command += f" --seeds {' '.join(map(str, settings.seeds))}"
     create = lambda name, title, rows, conclusions=(): Table.create(  # noqa: E731
         name, title, rows, settings.seeds, conclusions, command=command, threads=settings.threads

@@ -77,7 +77,7 @@ class VaeSettings:
     """Channels of the three convolutions between the picture and the latent."""
     kl_weight: float = 0.02
     """Weight of the KL term, summed over the latent, against the squared error, summed over the picture."""
-    epochs: int = 7
+    epochs: int = 5
     """Passes over the training frames."""
     batch_size: int = 64
     """Frames per optimizer step, over all processes."""
@@ -93,9 +93,9 @@ class VaeSettings:
 class JudgeSettings:
     """The frozen lane classifier of the loss, the two judges that no loss ever sees, and the state oracle."""
 
-    classifier_epochs: int = 12
+    classifier_epochs: int = 8
     """Passes of the latent classifier that the loss may use (judge a)."""
-    latent_epochs: int = 10
+    latent_epochs: int = 8
     """Passes of the independent latent classifier (judge b), trained with latent noise of std 0.1."""
     pixel_epochs: int = 5
     """Passes of the classifier of pictures (judge c), which reads decoded predictions."""
@@ -171,9 +171,9 @@ class TrainSettings:
     target_jitter_scale: float = 0.0
     """Gaussian noise on every target latent while training, in the same units."""
 
-    lambda_cls: float = 0.1
+    lambda_cls: float = 0.3
     """Weight of the frozen classifier's cross entropy beside the MSE. 0 turns it off."""
-    classifier_noise: float = 1.0
+    classifier_noise: float = 1.5
     """Noise on what the classifier of the loss reads, in its training and in the loss, in units of the VAE's posterior
     std. The decoder was trained with this noise, so without it the loss can write what no picture shows."""
     lr: float = 1e-3
@@ -182,7 +182,7 @@ class TrainSettings:
     """`cosine` falls to 0, `step` divides by 10 after 60 % and again after 85 % of the steps."""
     batch_size: int = 32
     """Windows per optimizer step, over all processes."""
-    epochs: int = 22
+    epochs: int = 11
     """Passes over the training windows."""
     steps: int | None = None
     """Optimizer steps of the predictor; overrides epochs."""
@@ -303,6 +303,8 @@ class AblateSettings:
     """Folder of trajectories; made first if it does not exist."""
     budget: Literal["best", "quick"] = "best"
     """Config that every recipe starts from: `best` for figures, `quick` to try the command."""
+    epochs: int | None = None
+    """Epochs of the recipes that start from `budget`; None means as in that config. The request's keeps its own."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One training run per recipe and seed."""
     jobs: int = 1

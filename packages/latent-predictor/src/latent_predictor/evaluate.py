@@ -122,7 +122,7 @@ def _judged(trained: TrainedRun, rows: np.ndarray, real: Tensor, predicted: Tens
         psnr=np.stack(
             [_psnr(to_frames(shown), trained.store.frames[rows[:, i]]) for i, shown in enumerate(pictures)], 1
         ),
-        std=predicted.expand_as(real).std(dim=0).mean(-1).cpu().numpy(),
+        std=predicted.expand_as(real).std(dim=0, correction=0).mean(-1).cpu().numpy(),
     )
 
 
@@ -130,7 +130,7 @@ def _real(trained: TrainedRun, rows: np.ndarray, real: Tensor) -> Method:
     """The upper line: real latents for judges a and b, real pictures for judge c."""
     frames = [to_pictures(trained.store.frames[column], trained.device) for column in rows.T]
     answers = [_answers(trained, latents, shown) for latents, shown in zip(real.unbind(1), frames, strict=True)]
-    return Method(_by_judge(answers), std=real.std(dim=0).mean(-1).cpu().numpy())
+    return Method(_by_judge(answers), std=real.std(dim=0, correction=0).mean(-1).cpu().numpy())
 
 
 def _reconstruction(trained: TrainedRun, rows: np.ndarray, real: Tensor) -> Method:

@@ -30,7 +30,7 @@ def write_report(
     report.conclude(*headline.conclusions)
     report.text(
         f"The model sees {windows.context} real frames of a drive that it was not trained on, then only the actions, "
-        "and imagines on from its own predictions. Three judges read the lane: **a**, the classifier that the loss used; "
+        "and imagines on from its own predictions. Three judges read the lane: **a**, the classifier of the loss; "
         "**b**, another classifier of latents; **c**, a classifier of pictures, which reads the decoded predictions. "
         "Only where all three agree has the model kept the meaning. Shaded bands are 95 % intervals over drives."
     )

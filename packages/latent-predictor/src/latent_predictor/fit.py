@@ -91,7 +91,7 @@ def fit(
 
     Raises:
         Stopped: a signal asked for it; the state is saved.
-        UserError: a loss is not finite.
+        UserError: a loss is not finite, or `select` is not a figure that is measured.
     """
     accelerator, folder = run.accelerator, run.folder / "checkpoints" / stage
     decayed = torch.optim.AdamW(parameter_groups(network, schedule.weight_decay), lr=schedule.lr)
@@ -138,6 +138,8 @@ def fit(
                 seed_step(schedule.seed, step, rank, VALIDATE)
                 figures = _validated(accelerator.unwrap_model(network), validate)
                 run.log(done, "val", figures, stage)
+                if select and select not in figures:
+                    raise UserError(f"select: expected one of {', '.join(figures)}, got {select!r}")
                 if select and figures[select] > (best[2] if best else -math.inf):
                     best = (done, select, figures[select])
                     save(done)
@@ -162,7 +164,7 @@ def _validated(network: nn.Module, validate: Callable[[nn.Module], Mapping[str, 
 def _require_finite(stage: str, step: int, losses: Losses, accelerator: object) -> None:
     values = torch.stack([value.detach().float() for value in losses.values()])
     if not torch.isfinite(values).all():
-        shown = ", ".join(f"{name} {float(value):g}" for name, value in losses.items())
+        shown = ", ".join(f"{name} {float(value):g}" for name, value in zip(losses, values, strict=True))
         raise UserError(f"{stage}: step {step}: expected finite losses, got {shown}; a smaller lr may help")
 
 

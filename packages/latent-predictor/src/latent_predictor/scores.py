@@ -186,7 +186,9 @@ class Comparison:
     def std_ratio(self, method: str, horizon: int) -> float:
         """Spread of the predictions over that of the real latents, mean over seeds."""
         column = self.seeds[0].at(horizon)
-        return float(np.mean([s.methods[method].std[column] / s.methods["real"].std[column] for s in self.seeds]))
+        spreads = np.array([[s.methods[name].std[column] for name in (method, "real")] for s in self.seeds])
+        with np.errstate(invalid="ignore", divide="ignore"):  # a single window has no spread
+            return float(ratio(spreads).mean())
 
     def _confusions(self, method: str, judge: str, horizon: int) -> np.ndarray:
         return np.stack([scores.confusion(method, judge, horizon) for scores in self.seeds])

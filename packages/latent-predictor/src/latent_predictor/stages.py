@@ -144,6 +144,8 @@ def _train_judge(
 ) -> nn.Module:
     judges, store = session.settings.judges, session.store
     rows = {split: _labelled(store.indices(split), labels) for split in ("train", "val")}
+    if not len(rows["train"]):
+        raise UserError(f"{store.data_dir}: labels: expected training drives whose lane is known, got none")
 
     def batch_of(indices: np.ndarray) -> tuple[Tensor, Tensor]:
         chosen = inputs[indices]

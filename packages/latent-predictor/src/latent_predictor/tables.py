@@ -124,8 +124,8 @@ def conclusions(comparison: Comparison, dt: float) -> list[str]:
     if "state oracle" in scores.methods:
         quotient = comparison.quotient("predictor", "state oracle", "b", middle)
         found.append(
-            f"An independent classifier of the imagined latents is right {_shown(quotient, decimals=2)} times as often as "
-            "a model that is told the true state and the road ahead."
+            f"An independent classifier of the imagined latents is right {_shown(quotient, decimals=2)} times as often "
+            "as a model that is told the true state and the road ahead."
         )
     if "swapped actions" in scores.methods:
         drop = comparison.classes_difference("predictor", "swapped actions", "b", middle)
@@ -140,7 +140,7 @@ def conclusions(comparison: Comparison, dt: float) -> list[str]:
     )
     for h in scores.horizons:
         spread = comparison.std_ratio("predictor", h)
-        if not LOW_SPREAD <= spread <= HIGH_SPREAD:
+        if spread < LOW_SPREAD or spread > HIGH_SPREAD:
             meaning = "it predicts the mean of what could happen" if spread < 1 else "it drifts"
             found.append(f"At {h} frames the predictions spread {spread:.2f} times as far as real latents: {meaning}.")
             break
@@ -153,8 +153,8 @@ def _gaming_sentence(gap: Interval) -> str:
         return f"No gaming: between judge a and the pictures lie {_points(gap)} ({limit})."
     if gap.low > 0:
         return (
-            f"**Gaming: the classifier of the loss reads {_points(gap)} more than the pictures show.** Its accuracy does "
-            "not measure what the model knows."
+            f"**Gaming: the classifier of the loss reads {_points(gap)} more than the pictures show.** Its accuracy "
+            "does not measure what the model knows."
         )
     return f"Perhaps gaming: between judge a and the pictures lie {_points(gap)}; too few drives to be sure."
 

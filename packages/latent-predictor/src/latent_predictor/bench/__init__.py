@@ -46,5 +46,5 @@ def bench(settings: BenchSettings) -> None:
 
 def _printed(tables: list[results.Table]) -> list[results.Table]:
     for table in tables:
-        print(results.plain(table), flush=True)
+        print(results.markdown(table), flush=True)
     return tables

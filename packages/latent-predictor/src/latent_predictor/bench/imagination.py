@@ -107,8 +107,8 @@ def _conclusions(timings: Timings, dt: float) -> list[str]:
     latency, batched = timings.milliseconds(STEP_1), timings.times(STEP_BATCH, STEP_1)
     whole, decoded = timings.times(OURS, PLAIN), timings.times(OURS_DECODED, PLAIN_DECODED)
     return [
-        f"One step takes {shown(latency, 'ms', 2)} of CPU time for one car, {1000 * dt / latency.value:.0f} times faster "
-        f"than real time; in batches of {BATCH} a frame is {shown(batched, 'times')} cheaper.",
-        f"**Imagining {BATCH} windows at once takes {shown(whole, 'times')} as many frames per CPU-second as one window "
-        f"after the other**, and {shown(decoded, 'times')} with decoding, which dominates then.",
+        f"**{BATCH} windows imagined at once give {shown(whole, 'times')} as many frames per CPU-second as one window "
+        f"after the other**, and {shown(decoded, 'times')} with decoding, most of whose cost is the decoder's.",
+        f"One step takes {shown(latency, 'ms', 2)} of CPU time for one car, {1000 * dt / latency.value:.0f} times "
+        f"faster than real time; in batches of {BATCH} a frame is {shown(batched, 'times')} cheaper.",
     ]

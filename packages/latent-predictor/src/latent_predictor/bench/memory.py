@@ -76,7 +76,8 @@ def _peak_of_training(bench: Workbench, data_dir: Path) -> int:
     arguments = {
         "config": "best", "data_dir": data_dir, "cache_dir": bench.scratch / f"{data_dir.name}-cache",
         "run_dir": folder, "vae_model_path": run, "classifier_path": run, "steps": STEPS, "device": "cpu",
-        "judges.latent_epochs": 1, "judges.pixel_epochs": 1, "judges.oracle_steps": 0, "threads": bench.settings.threads,
+        "threads": bench.settings.threads,
+        "judges.latent_epochs": 1, "judges.pixel_epochs": 1, "judges.oracle_steps": 0,
     }  # fmt: skip
     words = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
     command = [sys.executable, "-m", "latent_predictor", "train", "--no-twin", "--no-evaluate", *words]

@@ -1,8 +1,8 @@
 """The request's training loop as its notes describe it: the baseline that everything here is measured against.
 
-Batch 4, windows of 16 transitions, and at every step the frozen VAE encodes each window twice: the observations, and the
-next observations as targets. Teacher forcing, mean squared error + lambda * cross entropy through the frozen classifier,
-Adam. The frames are already in memory, without a loader's cost; what is slow here is the recipe, not its data.
+Batch 4, windows of 16 transitions, and at every step the frozen VAE encodes each window twice: the observations, and
+the next observations as targets. Teacher forcing, mean squared error + lambda * cross entropy through the frozen
+classifier, Adam. Frames come from the mapped cache, so no loader slows it down: what is slow is the recipe itself.
 
 Source: the double encoding is also that of ctallec/world-models:trainmdrnn.py.
 """

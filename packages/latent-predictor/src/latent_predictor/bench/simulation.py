@@ -29,8 +29,8 @@ def simulation(bench: Workbench) -> list[Table]:
     }
     timings = interleave("simulation", {name: timed(work) for name, work in works.items()}, bench.settings.repeats)
     conclusions = [
-        f"**Physics with our own camera gives {shown(timings.times(ROAD, PLAIN), 'times')} as many frames per CPU-second "
-        f"as the simulator's own loop**; drawing its picture only where one is kept gives "
+        f"**Physics with our own camera gives {shown(timings.times(ROAD, PLAIN), 'times')} as many frames per "
+        "CPU-second as the simulator's own loop**; drawing its picture only where one is kept gives "
         f"{shown(timings.times(TOP, PLAIN), 'times')}."
     ]
     rows = list(timings.rows("frames per CPU-second", PLAIN))

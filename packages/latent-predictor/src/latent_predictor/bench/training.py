@@ -1,4 +1,4 @@
-"""Training: transitions per CPU-second of the request's loop and of ours, factor by factor, and what each one learns."""
+"""Training: transitions per CPU-second of the request's loop and of ours, factor by factor, and what they learn."""
 
 import io
 import itertools
@@ -122,7 +122,8 @@ def _speed(bench: Workbench, timings: Timings) -> Table:
         f"{BAR:g}, {reached}).",
         f"Factor by factor: {parts}.",
     ]
-    title = f"Training speed, {bench.settings.repeats} times {min(SEGMENT, bench.settings.transitions)} transitions, in turns"
+    piece = min(SEGMENT, bench.settings.transitions)
+    title = f"Training speed: {bench.settings.repeats} times {piece:,} transitions, in turns"
     return bench.table("training_speed", title, rows, conclusions)
 
 

@@ -1,4 +1,4 @@
-"""What all parts of the benchmark share: a trained run, its data, one CPU engine and a folder for what is thrown away."""
+"""What all parts of the benchmark share: a trained run, its data, one CPU engine, a folder for what is thrown away."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -54,7 +54,11 @@ class LatentCnn(nn.Module):
 
 
 class PixelCnn(nn.Module):
-    """Judge c: reads pictures in [0, 1], real or decoded."""
+    """Judge c: reads pictures in [0, 1], real or decoded.
+
+    In training it sees every real picture blurred to a random degree, because no decoder is as sharp as a camera: it
+    shall judge where the lane is, not how crisp it is drawn.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,4 +74,13 @@ class PixelCnn(nn.Module):
 
     def forward(self, pictures: Float[Tensor, "batch 3 64 64"]) -> Float[Tensor, "batch 3"]:
         """Logits."""
+        if self.training:
+            degree = torch.rand(len(pictures), 1, 1, 1, device=pictures.device)
+            pictures = torch.lerp(pictures, _blurred(pictures), degree)
         return self.layers(pictures)
+
+
+def _blurred(pictures: Float[Tensor, "batch 3 64 64"]) -> Float[Tensor, "batch 3 64 64"]:
+    """A quarter of the resolution, drawn smoothly: about what a mean over possible futures leaves of a lane marking."""
+    small = nn.functional.avg_pool2d(pictures, kernel_size=4)
+    return nn.functional.interpolate(small, scale_factor=4.0, mode="bilinear", align_corners=False)
