@@ -16,8 +16,9 @@ def lane_of(latents):
     return latents @ torch.tensor([[1.0, 0.0, -1.0], [0.0, 2.0, 0.0]])
 
 
-def loss_of(predictions, targets, labels, *, scale=ONES, classifier=lane_of, lambda_cls=0.5):
-    return predictor_loss(predictions, targets, labels, scale=scale, classifier=classifier, lambda_cls=lambda_cls)
+def loss_of(predictions, targets, labels, **changes):
+    arguments = {"scale": ONES, "classifier": lane_of, "lambda_cls": 0.5} | changes
+    return predictor_loss(predictions, targets, labels, **arguments)
 
 
 class Noisy(nn.Module):
@@ -137,3 +138,14 @@ def test_the_losses_can_be_measured_without_gradients(lambda_cls):
         assert not any(
             loss.requires_grad for loss in loss_of(predictions, targets, labels, lambda_cls=lambda_cls).values()
         )
+
+
+def test_the_noise_reaches_the_classifier_and_not_the_squared_error():
+    predictions, targets, labels = batch()
+    noise_std = torch.tensor([0.5, 2.0])
+    torch.manual_seed(0)
+    noisy = loss_of(predictions, targets, labels, noise_std=noise_std)
+    torch.manual_seed(0)
+    shaken = predictions + noise_std * torch.randn_like(predictions)
+    assert_close(noisy["ce"], lane_cross_entropy(lane_of(shaken), labels))
+    assert torch.equal(noisy["mse"], loss_of(predictions, targets, labels)["mse"])

@@ -131,7 +131,7 @@ def fit(
             optimizer.step()
 
             if is_logged:
-                figures = {name: float(value.detach()) for name, value in losses.items()}
+                figures = _averaged(losses, accelerator)
                 run.log(done, "train", figures | {"lr": schedule.lr_at(step)}, stage)
                 bar.update(done, loss=figures["loss"])
             if validate and (done % sampler.steps_per_epoch == 0 or done == schedule.steps):
@@ -159,6 +159,12 @@ def _validated(network: nn.Module, validate: Callable[[nn.Module], Mapping[str, 
     network.eval()
     with torch.no_grad():
         return dict(validate(network))
+
+
+def _averaged(losses: Losses, accelerator: object) -> dict[str, float]:
+    """Over all processes: each has seen its share of the batch."""
+    values = accelerator.reduce(torch.stack([value.detach().float() for value in losses.values()]), reduction="mean")
+    return dict(zip(losses, values.tolist(), strict=True))
 
 
 def _require_finite(stage: str, step: int, losses: Losses, accelerator: object) -> None:

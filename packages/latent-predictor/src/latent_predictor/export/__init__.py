@@ -29,7 +29,6 @@ def export(settings: ExportSettings) -> None:
     output = settings.output_dir or run / "export"
     _prepare(output)
     for name, network in networks.items():
-        network.module.eval()
         save_network(output / name, network)
     shutil.copyfile(run / "settings.yaml", output / "settings.yaml")
     differences = {}
@@ -37,7 +36,7 @@ def export(settings: ExportSettings) -> None:
         differences = write_onnx(output, networks["vae"].module, networks["predictor"].module)
         for name, difference in differences.items():
             print(f"{name}: at most {difference:.1e} from torch")
-    replace_text(output / "README.md", readme(run.name, **networks, differences=differences))
+    replace_text(output / "README.md", readme(run.name, networks, differences))
     print(f"exported to {output}")
 
 

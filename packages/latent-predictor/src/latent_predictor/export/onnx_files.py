@@ -34,9 +34,7 @@ def require_extra() -> None:
     """
     missing = [name for name in EXTRA if find_spec(name) is None]
     if missing:
-        raise UserError(
-            f"onnx: expected the extra `export` (pip install 'latent-predictor[export]'), got no {', '.join(missing)}"
-        )
+        raise UserError(f"onnx: expected the extra `export` to be installed, got no {', '.join(missing)}")
 
 
 class Encoder(nn.Module):
@@ -87,7 +85,7 @@ class PredictorStep(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class _Graph:
-    """A module with named inputs of given sizes, besides the batch; values are drawn from [0, 1)."""
+    """A module, the sizes of its inputs besides the batch, and the names of its outputs."""
 
     module: nn.Module
     inputs: dict[str, tuple[int, ...]]
@@ -95,7 +93,7 @@ class _Graph:
 
     def random_inputs(self, batch: int) -> tuple[Tensor, ...]:
         generator = torch.Generator().manual_seed(batch)
-        return tuple(torch.rand(batch, *size, generator=generator) for size in self.inputs.values())
+        return tuple(torch.randn(batch, *size, generator=generator) for size in self.inputs.values())
 
 
 def write_onnx(folder: Path, vae: Vae, predictor: Predictor) -> dict[str, float]:
@@ -161,8 +159,11 @@ def _named(names: Sequence[str], tensors: tuple[Tensor, ...]) -> dict[str, objec
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Without what torch's exporter says about torch itself (2.15): its own deprecated call, its handling of nn.LSTM's
-    weights, one name for the batch of several inputs, and torchvision, which nobody needs here."""
+    """Without what torch's exporter (2.15) has to say about torch.
+
+    That is a deprecated call of its own, its handling of nn.LSTM's weights, the batch axis that several inputs share,
+    and a missing torchvision, which nothing here needs.
+    """
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level
     with warnings.catch_warnings():

@@ -121,7 +121,7 @@ def imagine_one(networks: Networks, trajectory: Trajectory, start: int, settings
     )
 
 
-def lane_name(label: int) -> str:
+def lane_name(label: int | np.int8) -> str:
     """The word for a label; `?` for an unknown one."""
     return "?" if label == UNKNOWN else CLASSES[label]
 
