@@ -265,9 +265,9 @@ def test_the_last_ones_and_the_best_stay(accelerator, folder, parts):
     assert json.loads((folder / "best.json").read_text()) == {"step": 5, "metric": "accuracy", "value": 0.8}
 
 
-def test_the_only_checkpoint_is_never_removed(accelerator, folder, parts):
-    save_steps(accelerator, folder, parts, 1, keep=0)
-    assert steps(folder) == [1]
+def test_the_latest_stays_even_where_none_are_to_be_kept(accelerator, folder, parts):
+    save_steps(accelerator, folder, parts, 1, 2, keep=0)
+    assert steps(folder) == [2]
 
 
 def test_pruning_counts_complete_ones_and_leaves_newer_incomplete_ones_alone(accelerator, folder, parts):

@@ -92,6 +92,7 @@ def test_in_another_thread_signals_are_left_alone(accelerator):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # three interpreters import torch, which takes a busy machine a minute
 def test_two_processes_train_resume_and_stop_as_one(tmp_path):
     command = [
         sys.executable, "-m", "torch.distributed.run", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0",

@@ -61,6 +61,7 @@ def weight_files(run: Path) -> list[bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_a_run_that_is_killed_five_times_ends_with_the_weights_of_an_uninterrupted_one(
     start, tiny_run, tiny_settings, tmp_path

@@ -54,15 +54,15 @@ def recipes(settings: AblateSettings) -> dict[str, list[Recipe]]:
     }
     return {
         "recipes": [
-            Recipe("best", (*best, "--lambda_cls", "0.3")),
-            Recipe("best without actions", (*best, "--lambda_cls", "0.3", "--no-use_actions")),
+            Recipe("best", (*best, "--lambda_cls", "0.5")),
+            Recipe("best without actions", (*best, "--lambda_cls", "0.5", "--no-use_actions")),
             Recipe("original, MSE only", (*original, "--lambda_cls", "0")),
             Recipe("original + 0.5 CE", (*original, "--lambda_cls", "0.5")),
         ],
         "lambda": [Recipe(name, (*config, "--lambda_cls", f"{x:g}")) for name, config, x in sweeps],
         "parts": [
-            Recipe("best", (*best, "--lambda_cls", "0.3")),
-            *(Recipe(f"without {part}", (*best, "--lambda_cls", "0.3", *flags)) for part, flags in without.items()),
+            Recipe("best", (*best, "--lambda_cls", "0.5")),
+            *(Recipe(f"without {part}", (*best, "--lambda_cls", "0.5", *flags)) for part, flags in without.items()),
         ],
     }
 

@@ -171,7 +171,7 @@ class TrainSettings:
     target_jitter_scale: float = 0.0
     """Gaussian noise on every target latent while training, in the same units."""
 
-    lambda_cls: float = 0.3
+    lambda_cls: float = 0.5
     """Weight of the frozen classifier's cross entropy beside the MSE. 0 turns it off."""
     classifier_noise: float = 1.5
     """Noise on what the classifier of the loss reads, in its training and in the loss, in units of the VAE's posterior
@@ -287,7 +287,7 @@ class EvaluateSettings(RunReader):
     """Steps into the imagined future."""
     context: int = 10
     """Real frames before it."""
-    window_stride: int = 5
+    window_stride: int = 10
     """Frames between the starts of two windows."""
     num_bootstrap: int = 1000
     """Resamplings of test trajectories behind each 95 % interval."""

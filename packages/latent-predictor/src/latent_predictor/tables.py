@@ -123,10 +123,11 @@ def conclusions(comparison: Comparison, dt: float) -> list[str]:
     ]
     if "state oracle" in scores.methods:
         quotient = comparison.quotient("predictor", "state oracle", "b", middle)
-        found.append(
-            f"An independent classifier of the imagined latents is right {_shown(quotient, decimals=2)} times as often "
-            "as a model that is told the true state and the road ahead."
-        )
+        if math.isfinite(quotient.value):  # not where the oracle is never right
+            found.append(
+                f"An independent classifier of the imagined latents is right {_shown(quotient, decimals=2)} times as "
+                "often as a model that is told the true state and the road ahead."
+            )
     if "swapped actions" in scores.methods:
         drop = comparison.classes_difference("predictor", "swapped actions", "b", middle)
         verdict = "It uses its actions" if drop.low > 0 else "**It does not visibly use its actions**"

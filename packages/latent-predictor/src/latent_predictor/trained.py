@@ -65,14 +65,16 @@ def open_trained(run: Path, device: torch.device, settings: RunReader) -> Traine
     classifier_path, predictor_path = (getattr(settings, f"{name}_path", None) for name in ("classifier", "predictor"))
     classifier = network("classifier", "latent_mlp", "latent_cnn", path=classifier_path)
     predictor = network("predictor", *PREDICTORS, path=predictor_path)
+    judge_latent = network("judge_latent", "latent_cnn")
     require_same_latents(classifier_path or run, classifier, vae)
+    require_same_latents(run, judge_latent, vae)
     _require_fit(predictor_path or run, predictor, vae, store)
     return TrainedRun(
         folder=run,
         settings=trained,
         vae=vae,
         classifier=classifier,
-        judge_latent=network("judge_latent", "latent_cnn"),
+        judge_latent=judge_latent,
         judge_pixel=network("judge_pixel", "pixel_cnn"),
         predictor=predictor,
         twin=None if predictor_path else optional("twin", *PREDICTORS),

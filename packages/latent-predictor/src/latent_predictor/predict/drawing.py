@@ -89,7 +89,7 @@ def _draw_clock(draw: ImageDraw.ImageDraw, prediction: Prediction, frame: int, p
     left, y, right = place
     bar = left + 110
     per_frame = (right - bar) / len(prediction.real)
-    split, head = bar + per_frame * prediction.context, bar + per_frame * (frame + 1)
+    split, head = (round(bar + per_frame * frames) for frames in (prediction.context, frame + 1))
     draw.rectangle((bar, y, right, y + 14), fill=SHADE)
     draw.rectangle((bar, y, min(head, split), y + 14), fill=FAINT)
     if head > split:
