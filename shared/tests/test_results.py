@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 
 from drivelab_shared import origin
-from drivelab_shared.results import Row, Table, markdown, pivot, provenance, read, render_results, sections, write
+from drivelab_shared.results import (
+    Row,
+    Table,
+    markdown,
+    pivot,
+    provenance,
+    read,
+    render_readme,
+    render_results,
+    sections,
+    write,
+)
 
 
 def table(rows, **fields):
@@ -231,3 +242,24 @@ def test_importing_results_and_stats_imports_neither_torch_nor_matplotlib():
         "assert not {'torch', 'matplotlib', 'PIL'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_a_readme_quotes_tables_between_its_markers_and_keeps_the_rest(tmp_path):
+    table = Table.create("speed", "How fast", [Row("ours", "ratio", 7.5)], [0], command="x bench")
+    write(tmp_path / "results" / "speed.json", [table])
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n\n<!-- results: speed -->\nstale\n<!-- end of results -->\n\nafter\n")
+    rendered = render_readme(tmp_path)
+    assert rendered.startswith("before\n")
+    assert rendered.endswith("\nafter\n")
+    assert "7.5" in rendered
+    assert "stale" not in rendered
+    readme.write_text(rendered)
+    assert render_readme(tmp_path) == rendered
+
+
+def test_a_readme_that_quotes_a_table_that_does_not_exist_is_refused(tmp_path):
+    write(tmp_path / "results" / "speed.json", [Table.create("speed", "How fast", [Row("a", "b", 1.0)], [0])])
+    (tmp_path / "README.md").write_text("<!-- results: sped -->\n<!-- end of results -->\n")
+    with pytest.raises(ValueError, match="expected one of speed, got 'sped'"):
+        render_readme(tmp_path)

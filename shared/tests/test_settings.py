@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import pytest
 import tyro
+
 from drivelab_shared.errors import UserError
 from drivelab_shared.settings import changes, dump, load, parse, setting
 

@@ -13,6 +13,7 @@ import dataclasses
 import json
 import math
 import numbers
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -285,8 +286,33 @@ def render_results(folder: Path) -> str:
     Raises:
         ValueError: there are no such files, or one is damaged.
     """
+    return "\n".join([INTRODUCTION.format(name=folder.name), *map(markdown, _kept_tables(folder))])
+
+
+def render_readme(folder: Path) -> str:
+    """README.md of a package with the tables that it quotes as its results/*.json say they should be.
+
+    A table stands between the lines `<!-- results: NAME -->` and `<!-- end of results -->`.
+
+    Raises:
+        ValueError: it quotes a table that there is not, or a file is damaged.
+    """
+    tables = {table.table: table for table in _kept_tables(folder)}
+
+    def quoted(match: re.Match) -> str:
+        if match["name"] not in tables:
+            raise ValueError(f"{folder / 'README.md'}: expected one of {', '.join(tables)}, got {match['name']!r}")
+        _, _, body = markdown(tables[match["name"]]).partition("\n\n")  # the README has a heading of its own
+        return f"{match['begin']}\n\n{body}\n{match['end']}"
+
+    return _QUOTED.sub(quoted, (folder / "README.md").read_text(encoding="utf-8"))
+
+
+_QUOTED = re.compile(r"(?P<begin><!-- results: (?P<name>\S+) -->)\n.*?(?P<end><!-- end of results -->)", re.DOTALL)
+
+
+def _kept_tables(folder: Path) -> list[Table]:
     paths = sorted((folder / "results").glob("*.json"))
     if not paths:
         raise ValueError(f"{folder / 'results'}: expected *.json files, got none")
-    tables = [table for path in paths for table in read(path)]
-    return "\n".join([INTRODUCTION.format(name=folder.name), *map(markdown, tables)])
+    return [table for path in paths for table in read(path)]

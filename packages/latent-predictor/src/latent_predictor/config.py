@@ -233,6 +233,10 @@ class TrainSettings:
             _require(getattr(self, name) >= 0, name, "a number >= 0", getattr(self, name))
         for name in ("hidden_size", "batch_size", "epochs", "window_stride", "forced_steps", "checkpoint_every"):
             _require(getattr(self, name) >= 1, name, "a number >= 1", getattr(self, name))
+        for name in ("threads", "keep", "log_every"):
+            _require(getattr(self, name) >= 1, name, "a number >= 1", getattr(self, name))
+        for name in ("seed", "stage_seed"):
+            _require(getattr(self, name) >= 0, name, "a number >= 0", getattr(self, name))
         _require(self.lr > 0, "lr", "a number > 0", self.lr)
         _require(self.open_loop_steps >= 0, "open_loop_steps", "a number >= 0", self.open_loop_steps)
         _require(0 <= self.scheduled_sampling_max <= 1, "scheduled_sampling_max", "0 to 1", self.scheduled_sampling_max)

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -147,14 +147,11 @@ def _difference(graph: _Graph, content: bytes) -> float:
         inputs = graph.random_inputs(batch)
         expected = graph.module(*inputs)
         expected = expected if isinstance(expected, tuple) else (expected,)
-        found = session.run(list(graph.outputs), _named(graph.inputs, inputs))
+        arrays = {name: tensor.numpy() for name, tensor in zip(graph.inputs, inputs, strict=True)}
+        found = session.run(list(graph.outputs), arrays)
         for ours, theirs in zip(expected, found, strict=True):
             largest = max(largest, float((ours - torch.from_numpy(theirs)).abs().max()))
     return largest
-
-
-def _named(names: Sequence[str], tensors: tuple[Tensor, ...]) -> dict[str, object]:
-    return {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)}
 
 
 @contextmanager
