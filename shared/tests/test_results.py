@@ -11,6 +11,7 @@ from drivelab_shared.results import (
     Table,
     markdown,
     pivot,
+    plain,
     provenance,
     read,
     render_readme,
@@ -263,3 +264,10 @@ def test_a_readme_that_quotes_a_table_that_does_not_exist_is_refused(tmp_path):
     (tmp_path / "README.md").write_text("<!-- results: sped -->\n<!-- end of results -->\n")
     with pytest.raises(ValueError, match="expected one of speed, got 'sped'"):
         render_readme(tmp_path)
+
+
+def test_the_terminal_gets_aligned_columns_and_no_markup():
+    rows = [Row(name, "accuracy [%]", value, at=h) for name, value in (("ours", 81.4), ("x", 9.0)) for h in (1, 10)]
+    shown = plain(Table.create("t", "Title", rows, [0], ["**ours** wins."]), "accuracy [%]").splitlines()
+    assert shown[:3] == ["Title", "- ours wins.", ""]
+    assert shown[4].index("81.4") == shown[5].index("9.0") == shown[3].index("1")

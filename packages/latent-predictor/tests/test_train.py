@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from drivelab_shared import engine, runs
@@ -194,6 +195,14 @@ def test_a_given_predictor_is_where_training_starts(tiny_run, tiny_settings, tmp
     assert 0 < max(differences) < 1e-8
 
 
+def test_a_given_predictor_without_actions_is_not_passed_over(tiny_settings, tmp_path):
+    blind = replace(tiny_settings, use_actions=False)
+    train(replace(blind, run_dir=tmp_path / "first", seed=3))
+    train(replace(blind, run_dir=tmp_path / "run", predictor_path=tmp_path / "first", lr=1e-9, steps=1))
+    biases = [load_network(tmp_path / run, "lstm", name="predictor").module.read[0].bias for run in ("first", "run")]
+    torch.testing.assert_close(*biases, atol=1e-8, rtol=0)
+
+
 def test_a_given_predictor_of_other_latents_is_refused(tiny_run, tiny_settings, tmp_path):
     settings = replace(tiny_settings, vae=replace(tiny_settings.vae, latent_dim=2), predictor_path=tiny_run)
     with pytest.raises(UserError, match="latent_size: expected 32, got 64"):
@@ -351,7 +360,7 @@ class Counter(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1))
 
 
-def count(tmp_path, figures, steps, **arguments):
+def count(tmp_path, figures, steps, num_samples=4, **arguments):
     """Steps that the returned network has seen; `figures` are its validation figures, one epoch being one step."""
     accelerator = engine.start("cpu")
     folder = tmp_path / "run"
@@ -360,7 +369,7 @@ def count(tmp_path, figures, steps, **arguments):
     try:
         network = fit(
             run, StopSignal(), "count", Counter(), lambda network, batch, at: {"loss": network.weight.sum()},
-            num_samples=4, global_batch=4, schedule=Schedule(steps=steps, lr=1.0, lr_schedule="constant", keep=1),
+            num_samples, global_batch=4, schedule=Schedule(steps=steps, lr=1.0, lr_schedule="constant", keep=1),
             validate=lambda network: {"figure": figures[-round(network.weight.item()) - 1]}, **arguments,
         )  # fmt: skip
     finally:
@@ -384,3 +393,9 @@ def test_a_resumed_run_still_knows_its_best_step(tmp_path, at_step):
 def test_a_figure_that_is_not_measured_cannot_select(tmp_path):
     with pytest.raises(UserError, match="select: expected one of figure, got 'accuracy'"):
         count(tmp_path, [0], steps=1, select="accuracy")
+
+
+def test_a_batch_that_the_processes_cannot_share_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Accelerator, "num_processes", 3)
+    with pytest.raises(UserError, match="count: batch_size: expected a multiple of 3 processes, got 4"):
+        count(tmp_path, [0], steps=1, num_samples=9)

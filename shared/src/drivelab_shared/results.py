@@ -267,6 +267,20 @@ def markdown(table: Table) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def plain(table: Table, *metrics: str) -> str:
+    """For a terminal: the title, the conclusions, and one grid of aligned columns per metric."""
+    lines = [table.title, *(f"- {sentence.replace('**', '')}" for sentence in table.conclusions)]
+    for metric in metrics:
+        header, body = pivot(table, metric)
+        widths = [max(len(row[column]) for row in [header, *body]) for column in range(len(header))]
+        lines.append("")
+        lines += [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in [header, *body]
+        ]
+    return "\n".join(lines)
+
+
 INTRODUCTION = """\
 # Results of {name}
 

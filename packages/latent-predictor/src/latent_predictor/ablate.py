@@ -88,7 +88,7 @@ def ablate(settings: AblateSettings) -> None:
     results.write(output / "results.json", tables)
     write_report(output / "report.html", settings, tables)
     for table in tables:
-        print(results.markdown(table))
+        print(results.plain(table, *dict.fromkeys(row.metric for row in table.rows)))
     print(f"report: {output / 'report.html'}")
 
 

@@ -16,7 +16,7 @@ from latent_predictor.imagine import Windows, imagine
 from latent_predictor.latents import decode, encode, statistics, to_frames, to_pictures
 from latent_predictor.scores import JUDGES, Method, Scores
 from latent_predictor.stages import oracle_logits
-from latent_predictor.tables import evaluation_tables
+from latent_predictor.tables import evaluation_tables, headline_metrics
 from latent_predictor.trained import TrainedRun, open_trained
 
 PACKAGE = "latent-predictor"
@@ -49,7 +49,7 @@ def evaluate_run(run: Path, device: torch.device, settings: EvaluateSettings | N
     )
     results.write(output / "results.json", tables)
     write_report(output / "report.html", tables, scores, trained, windows, run)
-    print(results.markdown(tables[0]))
+    print(results.plain(tables[0], *headline_metrics(tables[0])))
     print(f"report: {output / 'report.html'}")
 
 

@@ -91,7 +91,7 @@ def fit(
 
     Raises:
         Stopped: a signal asked for it; the state is saved.
-        UserError: a loss is not finite, or `select` is not a figure that is measured.
+        UserError: a loss is not finite, `select` is not a figure that is measured, or the batch cannot be shared out.
     """
     accelerator, folder = run.accelerator, run.folder / "checkpoints" / stage
     decayed = torch.optim.AdamW(parameter_groups(network, schedule.weight_decay), lr=schedule.lr)
@@ -106,7 +106,10 @@ def fit(
     if run.resumed:
         run.rewind(stage, start)
     world, rank = accelerator.num_processes, accelerator.process_index
-    sampler = StepSampler(num_samples, min(global_batch, num_samples // world * world), rank, world, schedule.seed)
+    global_batch = min(global_batch, num_samples // world * world)
+    if global_batch % world:
+        raise UserError(f"{stage}: batch_size: expected a multiple of {world} processes, got {global_batch}")
+    sampler = StepSampler(num_samples, global_batch, rank, world, schedule.seed)
 
     def save(step: int) -> None:
         checkpoint.save(accelerator, folder, step, parts, {"best": best}, schedule.keep)

@@ -47,6 +47,12 @@ def evaluation_tables(
     return tables
 
 
+def headline_metrics(table: Table) -> list[str]:
+    """The metrics of the first table that a terminal has room for: judges b and c, or whatever comes first."""
+    metrics = list(dict.fromkeys(row.metric for row in table.rows))
+    return [name for name in metrics if name.startswith("accuracy") and "judge a" not in name] or metrics[:1]
+
+
 def row(name: str, metric: str, at: object, interval: Interval) -> Row:
     """A measured figure as a row of results.json."""
     return Row(name, metric, interval.value, at, interval.low, interval.high, interval.n)

@@ -124,7 +124,8 @@ class PredictorTraining:
     def run(self, stage: str, *, use_actions: bool) -> Network:
         """Train and save as models/<stage> of the run."""
         settings, session = self.session.settings, self.session
-        network = self._build(use_actions)
+        is_given = settings.predictor_path is not None and stage == "predictor"
+        network = self._given() if is_given else self._build(use_actions)
         batch_size = min(settings.batch_size, len(self.starts))
         steps = settings.steps or num_steps(len(self.starts), batch_size, settings.epochs)
         schedule = Schedule(
@@ -151,12 +152,14 @@ class PredictorTraining:
             save_network(session.run.folder / "models" / stage, network)
         return network
 
+    def _given(self) -> Network:
+        settings, session = self.session.settings, self.session
+        network = load_network(settings.predictor_path, settings.predictor, name="predictor")
+        _require_fit(settings, network.module, self.vae, session.store)
+        return network
+
     def _build(self, use_actions: bool) -> Network:
         settings, store = self.session.settings, self.session.store
-        if use_actions and settings.predictor_path:
-            network = load_network(settings.predictor_path, settings.predictor, name="predictor")
-            _require_fit(settings, network.module, self.vae, store)
-            return network
         network = self.session.fresh(
             settings.predictor,
             stream=10,

@@ -35,7 +35,6 @@ def predict(settings: PredictSettings) -> None:
     path, start = _locate(settings, load(TrainSettings, run / "settings.yaml"))
     trajectory = _read(path, start, settings)
     prediction = imagine_one(_networks(run, device), trajectory, start, settings)
-    print(_table(prediction))
 
     output = settings.output_dir or run / "predict"
     output.mkdir(parents=True, exist_ok=True)
@@ -44,6 +43,7 @@ def predict(settings: PredictSettings) -> None:
     replace_bytes(output / "strip.png", Picture(strip[None], prediction.title, strip.shape[1]).encoded())
     replace_bytes(output / "imagined.gif", Picture(film, prediction.title, film.shape[2], fps).encoded())
     write_mp4(output / "imagined.mp4", film, fps)
+    print(_table(prediction))
     print(f"{output}: strip.png, imagined.mp4, imagined.gif, prediction.npz")
 
 
