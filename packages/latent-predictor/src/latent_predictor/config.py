@@ -180,7 +180,7 @@ class TrainSettings:
     """Learning rate of Adam at the start."""
     lr_schedule: Literal["constant", "cosine", "step"] = "cosine"
     """`cosine` falls to 0, `step` divides by 10 after 60 % and again after 85 % of the steps."""
-    batch_size: int = 32
+    batch_size: int = 16
     """Windows per optimizer step, over all processes."""
     epochs: int = 11
     """Passes over the training windows."""

@@ -144,6 +144,7 @@ class PredictorTraining:
         )  # fmt: skip
         network.facts.update(
             vae=weights_hash(self.vae),
+            dt=self.session.store.dt,
             parameters=num_parameters(network.module),
             steps=steps,
             transitions=steps * batch_size * settings.window,

@@ -88,6 +88,6 @@ def open_trained(run: Path, device: torch.device, settings: RunReader) -> Traine
 def _require_fit(path: Path, predictor: Predictor, vae: Vae, store: Store) -> None:
     if predictor.latent_size != vae.latent_size:
         raise UserError(f"{path}: latent_size: expected {vae.latent_size} as in the VAE, got {predictor.latent_size}")
-    if predictor.conditioning != "none" and predictor.action_size != store.action_size:
+    if predictor.uses_actions and predictor.action_size != store.action_size:
         expected = f"expected {predictor.action_size} columns as in training"
         raise UserError(f"{store.data_dir}: actions: {expected}, got {store.action_size}")

@@ -38,6 +38,7 @@ class LstmPredictor(Predictor):
     ) -> None:
         super().__init__(latent_size, action_size, residual=residual)
         self.conditioning = conditioning if action_size else "none"
+        self.uses_actions = self.conditioning != "none"
         self.read = _bottleneck(latent_size, bottleneck, dropout) if bottleneck else nn.Identity()
         width = 0
         self.embed: nn.Module = nn.Identity()

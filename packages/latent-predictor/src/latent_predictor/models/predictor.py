@@ -26,6 +26,9 @@ class Predictor(nn.Module, ABC):
         residual: predict the change of the latent instead of the latent.
     """
 
+    uses_actions = True
+    """A predictor that ignores actions also runs on drives that have none, or other ones."""
+
     def __init__(self, latent_size: int, action_size: int, *, residual: bool) -> None:
         super().__init__()
         self.latent_size, self.action_size, self.residual = latent_size, action_size, residual
@@ -74,7 +77,8 @@ class Predictor(nn.Module, ABC):
 
         Source: scheduled sampling, Bengio et al., 2015.
         """
-        actions = (actions - self.action_mean) / self.action_std
+        if self.uses_actions:
+            actions = (actions - self.action_mean) / self.action_std
         real = (real - self.latent_mean) / self.latent_std
         forced = real.shape[1]
         if sampling_probability > 0:
