@@ -1,6 +1,7 @@
 """The benchmark's arithmetic, and that its baselines do the same work as what they are compared with."""
 
 import os
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,16 +11,18 @@ import torch
 
 from drivelab_shared import results
 from drivelab_shared.errors import UserError
+from drivelab_shared.settings import parse
 from drivelab_shared.stats import Interval
 from latent_predictor.bench import bench
 from latent_predictor.bench.imagination import plain_rollout
 from latent_predictor.bench.loading import _places
-from latent_predictor.bench.memory import _copy, anonymous_bytes
+from latent_predictor.bench.memory import _copy, anonymous_bytes, peak_of, train_arguments
 from latent_predictor.bench.request_loop import train_as_requested
+from latent_predictor.bench.simulation import NUM_FRAMES
 from latent_predictor.bench.timing import Measured, Tick, between, interleave
 from latent_predictor.bench.training import _verdict
-from latent_predictor.bench.workbench import Workbench
-from latent_predictor.config import BenchSettings
+from latent_predictor.bench.workbench import CONFIGS, Workbench
+from latent_predictor.config import BenchSettings, TrainSettings
 from latent_predictor.data.store import open_store
 from latent_predictor.imagine import Windows, imagine
 
@@ -55,11 +58,12 @@ def test_works_take_turns_and_the_warm_up_does_not_count():
 def test_the_interval_of_a_ratio_pairs_the_repeats():
     # Both slow down together on a busy machine; their ratio does not move.
     busy = [1.0, 2.0, 8.0]
-    works = {
-        name: (lambda seconds=iter([1.0, *(factor * b for b in busy)]): Measured(1, next(seconds)))
-        for name, factor in (("plain", 3.0), ("ours", 1.0))
-    }
-    ratio = interleave("test", works, repeats=3).times("ours", "plain")
+
+    def work(factor):
+        seconds = iter([1.0, *(factor * one for one in busy)])
+        return lambda: Measured(1, next(seconds))
+
+    ratio = interleave("test", {"plain": work(3.0), "ours": work(1.0)}, repeats=3).times("ours", "plain")
     assert (ratio.low, ratio.value, ratio.high) == pytest.approx((3, 3, 3))
 
 
@@ -159,20 +163,30 @@ def test_training_and_imagination_are_measured_and_written_down(settings, capsys
 
 
 def test_data_are_measured(settings, monkeypatch):
-    monkeypatch.setattr("latent_predictor.bench.simulation.NUM_FRAMES", {"plain": 2, "top": 2, "road": 31})
+    for kind, number in {"plain": 2, "top": 2, "road": 31}.items():
+        monkeypatch.setitem(NUM_FRAMES, kind, number)
     bench(replace(settings, suite="data", repeats=1))
     simulation, loading = results.read(settings.output_dir / "results.json")
     assert {row.row for row in simulation.rows} >= {"own road camera (ours, --view road)"}
     assert loading.conclusions[-1].startswith(("stable-worldmodel is not installed", "The mapped cache gives"))
 
 
-@pytest.mark.slow
-def test_memory_is_measured_on_a_whole_training(settings):
-    bench(replace(settings, suite="memory"))
-    (table,) = results.read(settings.output_dir / "results.json")
-    peaks = [row.value for row in table.rows if row.metric == "peak of anonymous memory [MiB]"]
-    assert len(peaks) == 2
-    assert min(peaks) > 50
+def test_the_training_whose_memory_is_watched_is_one_that_train_understands(workbench, tmp_path):
+    arguments = train_arguments(workbench, tmp_path / "data4")
+    settings = parse(TrainSettings, arguments, prog="latent-predictor train", configs=CONFIGS)
+    assert settings.data_dir == tmp_path / "data4"
+    assert settings.judges.pixel_epochs == 1
+    assert not settings.evaluate
+
+
+def test_the_peak_of_a_process_is_found_though_it_ends_with_less(tmp_path):
+    program = "import time; block = b'1' * (200 << 20); time.sleep(0.3); del block; time.sleep(0.1)"
+    assert 200 << 20 < peak_of([sys.executable, "-c", program], tmp_path / "log") < 260 << 20
+
+
+def test_a_process_that_fails_is_reported_with_its_last_words(tmp_path):
+    with pytest.raises(UserError, match="got out of luck"):
+        peak_of([sys.executable, "-c", "import sys; sys.exit('out of luck')"], tmp_path / "log")
 
 
 def test_without_a_run_the_benchmark_says_so(settings, tmp_path):

@@ -14,13 +14,13 @@ from drivelab_shared.errors import UserError
 from drivelab_shared.stats import group_draws
 from latent_predictor.config import DiagnoseSettings
 from latent_predictor.diagnose import diagnose
-from latent_predictor.diagnose.actions import action_sensitivity
+from latent_predictor.diagnose.actions import measure_actions
 from latent_predictor.diagnose.contract import violations
-from latent_predictor.diagnose.growth import error_growth
-from latent_predictor.diagnose.reconstruction import reconstruction
-from latent_predictor.diagnose.resemblance import resemblance
+from latent_predictor.diagnose.growth import measure_growth
+from latent_predictor.diagnose.reconstruction import measure_reconstruction
+from latent_predictor.diagnose.resemblance import measure_resemblance
 from latent_predictor.diagnose.sample import Sample, imagine_with
-from latent_predictor.diagnose.stability import stability
+from latent_predictor.diagnose.stability import measure_stability
 from latent_predictor.imagine import Windows
 from latent_predictor.trained import open_trained
 
@@ -70,13 +70,13 @@ def test_the_psnr_of_reconstructions_and_of_the_mean_picture_is_as_worked_out_fr
         decoded = np.rint(255 * picture.numpy())
         for name, frame in (("reconstruction", decoded), ("mean picture", mean)):
             by_hand[name].append(10 * np.log10(255**2 / np.square(frame - real).mean()))
-    found = cells(reconstruction(sample))
+    found = cells(measure_reconstruction(sample))
     for name, values in by_hand.items():
         assert found[name, "PSNR [dB]", None].value == pytest.approx(np.mean(values), abs=0.01)
 
 
 def test_the_first_imagined_step_is_a_step_from_real_latents_so_nothing_has_accumulated(sample):
-    found = cells(error_growth(sample))
+    found = cells(measure_growth(sample))
     assert found["open loop", "MSE / one step from real latents", 1].value == pytest.approx(1, abs=1e-5)
     copied, mean = (
         (torch.from_numpy(sample.trained.latents[sample.windows.rows(0)]) - sample.real[:, -1]).square().mean(),
@@ -153,7 +153,7 @@ def obedient(sample):
 
 
 def test_a_car_that_follows_its_steering_is_said_to_obey(obedient):
-    section = action_sensitivity(obedient)
+    section = measure_actions(obedient)
     assert section.table.conclusions[0].startswith("**The imagined car obeys its steering**")
     found = cells(section)
     assert found["steering left", "read as left [%], judge c", STEPS].value == 100
@@ -167,13 +167,13 @@ def test_a_car_that_ignores_its_actions_is_said_not_to_obey(sample):
         def forward(self, real, actions):
             return super().forward(real, torch.zeros_like(actions))
 
-    section = action_sensitivity(with_networks(sample, predictor=Ignores(), vae=AsPicture(), judge_pixel=AsPicture()))
+    section = measure_actions(with_networks(sample, predictor=Ignores(), vae=AsPicture(), judge_pixel=AsPicture()))
     assert section.table.conclusions[0].startswith("**The imagined car does not obey its steering**")
     assert cells(section)["steer one std higher", "latent moved by [std]", STEPS].value == 0
 
 
 def test_a_predictor_without_actions_has_no_such_section(sample):
-    assert action_sensitivity(with_networks(sample, predictor=sample.trained.twin)) is None
+    assert measure_actions(with_networks(sample, predictor=sample.trained.twin)) is None
 
 
 def drawn(sample, shift):
@@ -188,7 +188,7 @@ def drawn(sample, shift):
 
 @pytest.mark.parametrize(("shift", "low", "high"), [(10.0, 95, 100), (0.0, 30, 70)])
 def test_imagined_latents_are_told_from_real_ones_only_where_there_is_something_to_tell(sample, shift, low, high):
-    section = resemblance(drawn(sample, shift))
+    section = measure_resemblance(drawn(sample, shift))
     found = cells(section)
     for step in (1, 4, STEPS):
         assert low <= found["real against imagined", "told apart [%]", step].value <= high
@@ -210,7 +210,7 @@ def training(losses):
 
 
 def test_a_smooth_training_is_called_stable(sample, tmp_path):
-    section = stability(with_metrics(sample, tmp_path / "run", training(np.linspace(2, 1, 40))))
+    section = measure_stability(with_metrics(sample, tmp_path / "run", training(np.linspace(2, 1, 40))))
     assert section.table.conclusions[0].startswith("**Training was stable**")
     # lambda_cls is 0.1 here, so the weighted gradient of the lane loss is 0.1 * 2 against 1.
     assert "0.20 times that of the MSE: the MSE steers" in section.table.conclusions[2]
@@ -219,7 +219,7 @@ def test_a_smooth_training_is_called_stable(sample, tmp_path):
 def test_a_spike_and_a_loss_that_is_not_finite_are_called_by_their_name(sample, tmp_path):
     lines = training([1.0] * 20 + [5.0] + [1.0] * 19)
     lines[30] |= {"loss": None, "nonfinite": ["loss"]}
-    conclusion = stability(with_metrics(sample, tmp_path / "run", lines)).table.conclusions[0]
+    conclusion = measure_stability(with_metrics(sample, tmp_path / "run", lines)).table.conclusions[0]
     assert conclusion.startswith("**Training was not stable**: 1 of 40 logged lines")
     assert "1 losses exceed 2 times" in conclusion
 
@@ -227,9 +227,9 @@ def test_a_spike_and_a_loss_that_is_not_finite_are_called_by_their_name(sample, 
 def test_validation_that_turns_round_is_noticed(sample, tmp_path):
     lines = training(np.linspace(2, 1, 20))
     lines += [{"split": "val", "mse": mse, "ce": 1.0, "total": mse, "pixel_accuracy": 0.5} for mse in (1, 0.5, 0.6)]
-    section = stability(with_metrics(sample, tmp_path / "run", lines))
+    section = measure_stability(with_metrics(sample, tmp_path / "run", lines))
     assert "best after epoch 2 of 3 and rose by 20 %" in section.table.conclusions[-1]
 
 
 def test_a_run_without_metrics_has_no_such_section(sample, tmp_path):
-    assert stability(replace(sample, trained=replace(sample.trained, folder=tmp_path))) is None
+    assert measure_stability(replace(sample, trained=replace(sample.trained, folder=tmp_path))) is None

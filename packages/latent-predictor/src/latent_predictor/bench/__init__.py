@@ -8,20 +8,20 @@ import tempfile
 from pathlib import Path
 
 from drivelab_shared import results
-from latent_predictor.bench.imagination import imagination
-from latent_predictor.bench.loading import loading
-from latent_predictor.bench.memory import memory
-from latent_predictor.bench.simulation import simulation
-from latent_predictor.bench.training import training
+from latent_predictor.bench.imagination import bench_imagination
+from latent_predictor.bench.loading import bench_loading
+from latent_predictor.bench.memory import bench_memory
+from latent_predictor.bench.simulation import bench_simulation
+from latent_predictor.bench.training import bench_training
 from latent_predictor.bench.workbench import Workbench
 from latent_predictor.config import BenchSettings
 from latent_predictor.data.make_data import ensure_data
 
 SUITES = {
-    "training": (training,),
-    "imagination": (imagination,),
-    "data": (simulation, loading),
-    "memory": (memory,),
+    "training": (bench_training,),
+    "imagination": (bench_imagination,),
+    "data": (bench_simulation, bench_loading),
+    "memory": (bench_memory,),
 }
 
 

@@ -25,7 +25,7 @@ PLAIN, OURS = "one window after the other", f"{BATCH} windows at once (ours)"
 PLAIN_DECODED, OURS_DECODED = f"{PLAIN}, decoded", f"{OURS}, decoded"
 
 
-def imagination(bench: Workbench) -> list[Table]:
+def bench_imagination(bench: Workbench) -> list[Table]:
     """Frames per CPU-second of the run's own predictor."""
     timings = interleave("imagination", _works(bench.trained), bench.settings.repeats)
     latency = timings.milliseconds(STEP_1)

@@ -26,7 +26,7 @@ LATENTS = "mapped latents (ours, what training reads)"
 PEER = "HDF5Dataset of stable-worldmodel"
 
 
-def loading(bench: Workbench) -> list[Table]:
+def bench_loading(bench: Workbench) -> list[Table]:
     """Frames per CPU-second of random windows."""
     store, rng = bench.trained.store, keyed_rng(bench.settings.seed, 2)
     starts = window_starts(store, "all", WINDOW_FRAMES, 1)

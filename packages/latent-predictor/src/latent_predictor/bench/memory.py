@@ -25,7 +25,7 @@ BAR = 1.1
 MIB = 1 << 20
 
 
-def memory(bench: Workbench) -> list[Table]:
+def bench_memory(bench: Workbench) -> list[Table]:
     """Peaks in MiB, and their ratio.
 
     Raises:
@@ -37,7 +37,8 @@ def memory(bench: Workbench) -> list[Table]:
     for copies in COPIES:
         data_dir = bench.scratch / f"data{copies}"
         size = _copy(bench, data_dir, copies)
-        peaks[copies] = _peak_of_training(bench, data_dir)
+        command = [sys.executable, "-m", "latent_predictor", "train", *train_arguments(bench, data_dir)]
+        peaks[copies] = peak_of(command, bench.scratch / f"{data_dir.name}.log")
         name = f"{copies}x the data"
         rows.append(Row(name, "frames, unpacked [MiB]", size / MIB))
         rows.append(Row(name, "peak of anonymous memory [MiB]", peaks[copies] / MIB))
@@ -70,28 +71,35 @@ def _copy(bench: Workbench, folder: Path, copies: int) -> int:
     return size
 
 
-def _peak_of_training(bench: Workbench, data_dir: Path) -> int:
-    """Bytes at the highest of many looks at a `train` that takes VAE and classifier from the run."""
+def train_arguments(bench: Workbench, data_dir: Path) -> list[str]:
+    """A short `train` on a folder, with VAE and classifier of the run; everything else of it happens."""
     run = bench.trained.folder.resolve()
-    folder = bench.scratch / f"{data_dir.name}-run"
-    arguments = {
+    values = {
         "config": "best", "data_dir": data_dir, "cache_dir": bench.scratch / f"{data_dir.name}-cache",
-        "run_dir": folder, "vae_model_path": run, "classifier_path": run, "steps": STEPS, "device": "cpu",
-        "threads": bench.settings.threads,
+        "run_dir": bench.scratch / f"{data_dir.name}-run", "vae_model_path": run, "classifier_path": run,
+        "steps": STEPS, "device": "cpu", "threads": bench.settings.threads,
         "judges.latent_epochs": 1, "judges.pixel_epochs": 1, "judges.oracle_steps": 0,
     }  # fmt: skip
-    words = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
-    command = [sys.executable, "-m", "latent_predictor", "train", "--no-twin", "--no-evaluate", *words]
-    log = bench.scratch / f"{data_dir.name}.log"
+    return [*(f"--{name}={value}" for name, value in values.items()), "--no-twin", "--no-evaluate"]
+
+
+def peak_of(command: list[str], log: Path) -> int:
+    """Bytes at the highest of many looks at a process.
+
+    Raises:
+        UserError: it failed; the last line of its output says why.
+    """
+    peak = 0
     with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
-        peak = 0
-        while process.poll() is None:
-            peak = max(peak, anonymous_bytes(process.pid))
-            time.sleep(INTERVAL_S)
+        try:
+            while process.poll() is None:
+                peak = max(peak, anonymous_bytes(process.pid))
+                time.sleep(INTERVAL_S)
+        finally:
+            process.kill()
     if process.returncode:
-        raise UserError(
-            f"{data_dir}: expected the training to succeed, got: {log.read_text().strip().splitlines()[-1]}"
-        )
+        said = log.read_text().strip().splitlines() or ["nothing"]
+        raise UserError(f"{' '.join(command[2:4])}: expected it to succeed, got {said[-1]}")
     return peak
 
 

@@ -19,7 +19,7 @@ TOP = "one picture per frame (ours, --view top)"
 ROAD = "own road camera (ours, --view road)"
 
 
-def simulation(bench: Workbench) -> list[Table]:
+def bench_simulation(bench: Workbench) -> list[Table]:
     """Frames of 64 x 64 pixels per CPU-second, four simulator steps each."""
     counter = iter(range(10**6))
     works: dict[str, Callable[[], int]] = {

@@ -53,7 +53,7 @@ FACTORS = {
 }
 
 
-def training(bench: Workbench) -> list[Table]:
+def bench_training(bench: Workbench) -> list[Table]:
     """Speed and quality, side by side because neither means anything alone."""
     timings = interleave("training", _works(bench), bench.settings.repeats)
     return [_speed(bench, timings), _quality(bench, timings)]

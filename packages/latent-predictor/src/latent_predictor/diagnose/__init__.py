@@ -5,19 +5,26 @@ import sys
 from drivelab_shared import engine, results, runs
 from drivelab_shared.report import Report
 from latent_predictor.config import DiagnoseSettings
-from latent_predictor.diagnose.actions import action_sensitivity
+from latent_predictor.diagnose.actions import measure_actions
 from latent_predictor.diagnose.contract import violations
-from latent_predictor.diagnose.growth import error_growth
-from latent_predictor.diagnose.latent_space import latent_statistics
-from latent_predictor.diagnose.reconstruction import reconstruction
-from latent_predictor.diagnose.resemblance import resemblance
+from latent_predictor.diagnose.growth import measure_growth
+from latent_predictor.diagnose.latent_space import measure_latent_space
+from latent_predictor.diagnose.reconstruction import measure_reconstruction
+from latent_predictor.diagnose.resemblance import measure_resemblance
 from latent_predictor.diagnose.sample import Sample
-from latent_predictor.diagnose.stability import stability
+from latent_predictor.diagnose.stability import measure_stability
 from latent_predictor.trained import open_trained
 
 PACKAGE = "latent-predictor"
 
-SECTIONS = (reconstruction, latent_statistics, error_growth, resemblance, action_sensitivity, stability)
+SECTIONS = (
+    measure_reconstruction,
+    measure_latent_space,
+    measure_growth,
+    measure_resemblance,
+    measure_actions,
+    measure_stability,
+)
 """In the order of the pipeline: what the VAE loses, what the predictor adds, how it was trained."""
 
 
@@ -34,7 +41,7 @@ def diagnose(settings: DiagnoseSettings) -> int:
     device = engine.start(settings.device, threads=settings.threads).device
     sample = Sample.of(open_trained(run, device, settings), settings)
     broken = violations(sample)
-    sections = [section for look in SECTIONS if (section := look(sample)) is not None]
+    sections = [section for measure in SECTIONS if (section := measure(sample)) is not None]
 
     output = settings.output_dir or run / "diagnose"
     output.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ STEER = 0
 UNRELATED = "two unrelated real frames"
 
 
-def action_sensitivity(sample: Sample) -> Section | None:
+def measure_actions(sample: Sample) -> Section | None:
     """None where the predictor reads no actions."""
     if sample.trained.predictor.conditioning == "none":
         return None

@@ -22,7 +22,7 @@ LEVEL = 0.9
 """Share of the growth after which the error is said to have levelled off."""
 
 
-def error_growth(sample: Sample) -> Section:
+def measure_growth(sample: Sample) -> Section:
     """Squared error per imagined step, relative to copying the last latent and to the constant mean, and the spread."""
     errors = _errors(sample)
     spread = _spread(sample.imagined) / _spread(sample.real)

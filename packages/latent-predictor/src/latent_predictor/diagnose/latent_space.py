@@ -15,7 +15,7 @@ SMOOTHED = 16
 """Dimensions per point of the sigma curve; every latent is a multiple of it."""
 
 
-def latent_statistics(sample: Sample) -> Section:
+def measure_latent_space(sample: Sample) -> Section:
     """Spread per dimension over the training split, beside the posterior's own sigma on held-out frames."""
     _, std = statistics(sample.trained.latents, training_rows(sample.trained.store))
     sigma = _posterior_sigma(sample)

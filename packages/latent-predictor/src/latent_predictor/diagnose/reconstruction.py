@@ -16,7 +16,7 @@ NUM_FOR_MEAN = 2000
 PSNR, MSE, LANE = "PSNR [dB]", "MSE, pixels in [0, 1]", "lane accuracy [%], judge c"
 
 
-def reconstruction(sample: Sample) -> Section:
+def measure_reconstruction(sample: Sample) -> Section:
     """PSNR and squared error beside the mean picture's, and what judge c can still read."""
     trained = sample.trained
     real = np.array(trained.store.frames[sample.frames.rows])

@@ -28,7 +28,7 @@ TOLD = "told apart [%]"
 COLOURS = {"real": "#0072B2", "imagined": "#D55E00"}
 
 
-def resemblance(sample: Sample) -> Section:
+def measure_resemblance(sample: Sample) -> Section:
     """Accuracy of a real-or-imagined classifier on drives it has not seen, and the spread, by step."""
     steps = sorted({1, (sample.steps + 1) // 2, sample.steps})
     real = {step: sample.real[:, step - 1].cpu().numpy() for step in steps}

@@ -25,7 +25,7 @@ NEIGHBOURS = 5
 Lines = list[dict[str, Any]]
 
 
-def stability(sample: Sample) -> Section | None:
+def measure_stability(sample: Sample) -> Section | None:
     """Of the predictor's training; None where the run kept no metrics of it."""
     lines = _read(sample.trained.folder / "metrics.jsonl")
     training, validation = ([line for line in lines if line["split"] == split] for split in ("train", "val"))
