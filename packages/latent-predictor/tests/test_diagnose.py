@@ -22,6 +22,7 @@ from latent_predictor.diagnose.resemblance import measure_resemblance
 from latent_predictor.diagnose.sample import Sample, imagine_with
 from latent_predictor.diagnose.stability import measure_stability
 from latent_predictor.imagine import Windows
+from latent_predictor.models import Predictor, Vae
 from latent_predictor.trained import open_trained
 
 STEPS = 8
@@ -66,7 +67,7 @@ def test_the_psnr_of_reconstructions_and_of_the_mean_picture_is_as_worked_out_fr
     by_hand = {"reconstruction": [], "mean picture": []}
     for row in rows:
         real = trained.store.frames[row].astype(float)
-        picture = trained.vae.decode(torch.from_numpy(trained.latents[row : row + 1]))[0].permute(1, 2, 0)
+        picture = trained.vae.decode(torch.from_numpy(trained.latents[[row]]))[0].permute(1, 2, 0)
         decoded = np.rint(255 * picture.numpy())
         for name, frame in (("reconstruction", decoded), ("mean picture", mean)):
             by_hand[name].append(10 * np.log10(255**2 / np.square(frame - real).mean()))
@@ -104,10 +105,18 @@ def test_latents_of_another_vae_break_a_contract(sample):
     assert [sentence.split(":")[0] for sentence in violations(stale)] == ["cached latents"]
 
 
-class LooksAhead(nn.Module):
-    """Every prediction is the sum of all actions, later ones included."""
+class Fake(Predictor):
+    """A predictor whose `forward` says what it imagines."""
 
-    conditioning = "concat"
+    def __init__(self):
+        super().__init__(latent_size=64, action_size=3, residual=False)
+
+    def step(self, inputs, actions, memory):
+        raise NotImplementedError
+
+
+class LooksAhead(Fake):
+    """Every prediction is the sum of all actions, later ones included."""
 
     def forward(self, real, actions):
         return actions.sum((1, 2))[:, None, None].expand(len(real), actions.shape[1], real.shape[2])
@@ -119,6 +128,7 @@ def test_a_predictor_that_reads_later_actions_breaks_a_contract(sample):
 
 def test_a_broken_contract_ends_with_1_and_is_named(tiny_run, settings, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("latent_predictor.diagnose.violations", lambda _: ["causality: it sees the future"])
+    monkeypatch.setattr("latent_predictor.diagnose.SECTIONS", (measure_stability,))
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
     assert diagnose(replace(settings, run_dir=run, output_dir=None)) == 1
@@ -126,20 +136,22 @@ def test_a_broken_contract_ends_with_1_and_is_named(tiny_run, settings, tmp_path
     assert "it sees the future" in (run / "diagnose" / "report.html").read_text()
 
 
-class Steered(nn.Module):
+class Steered(Fake):
     """Latents that say where the car is: every step moves it by the steering."""
-
-    conditioning = "concat"
 
     def forward(self, real, actions):
         return actions[..., :1].cumsum(1).expand(*actions.shape[:2], real.shape[2])
 
 
-class AsPicture(nn.Module):
-    """A decoder that shows the first number of the latent, and a judge of pictures that reads it."""
+class Shows(Vae):
+    """A decoder that paints the first number of the latent."""
 
     def decode(self, latents):
         return (0.5 + latents[:, :1] / 20).clamp(0, 1)[:, :, None, None].expand(len(latents), 3, 64, 64)
+
+
+class Reads(nn.Module):
+    """A judge of pictures that reads that number: below 0 is left, above 0 is right."""
 
     def forward(self, pictures):
         offset = pictures.mean((1, 2, 3)) - 0.5
@@ -148,8 +160,8 @@ class AsPicture(nn.Module):
 
 @pytest.fixture
 def obedient(sample):
-    # One trained column is enough: gas and brake do nothing, steering does everything.
-    return with_networks(sample, predictor=Steered(), vae=AsPicture(), judge_pixel=AsPicture())
+    # Gas and brake do nothing, steering does everything.
+    return with_networks(sample, predictor=Steered(), vae=Shows(), judge_pixel=Reads())
 
 
 def test_a_car_that_follows_its_steering_is_said_to_obey(obedient):
@@ -167,7 +179,7 @@ def test_a_car_that_ignores_its_actions_is_said_not_to_obey(sample):
         def forward(self, real, actions):
             return super().forward(real, torch.zeros_like(actions))
 
-    section = measure_actions(with_networks(sample, predictor=Ignores(), vae=AsPicture(), judge_pixel=AsPicture()))
+    section = measure_actions(with_networks(sample, predictor=Ignores(), vae=Shows(), judge_pixel=Reads()))
     assert section.table.conclusions[0].startswith("**The imagined car does not obey its steering**")
     assert cells(section)["steer one std higher", "latent moved by [std]", STEPS].value == 0
 
@@ -183,7 +195,9 @@ def drawn(sample, shift):
     windows = Windows(np.arange(40), groups, 10, STEPS)
     real, imagined = torch.randn(2, 40, STEPS, 16)
     imagined[..., 3] += shift
-    return replace(sample, windows=windows, draws=group_draws(4), real=real, imagined=imagined)
+    return replace(
+        sample, windows=windows, draws=group_draws(4), real=real, imagined=imagined, mean=real[0, 0], std=real[0, 0]
+    )
 
 
 @pytest.mark.parametrize(("shift", "low", "high"), [(10.0, 95, 100), (0.0, 30, 70)])
@@ -210,9 +224,10 @@ def training(losses):
 
 
 def test_a_smooth_training_is_called_stable(sample, tmp_path):
+    sample = replace(sample, trained=replace(sample.trained, settings=replace(sample.trained.settings, lambda_cls=0.1)))
     section = measure_stability(with_metrics(sample, tmp_path / "run", training(np.linspace(2, 1, 40))))
     assert section.table.conclusions[0].startswith("**Training was stable**")
-    # lambda_cls is 0.1 here, so the weighted gradient of the lane loss is 0.1 * 2 against 1.
+    # The gradient of the lane loss is 2, its weight 0.1, and the gradient of the MSE is 1.
     assert "0.20 times that of the MSE: the MSE steers" in section.table.conclusions[2]
 
 

@@ -97,7 +97,7 @@ def test_the_predictor_loss_is_the_scaled_mse_plus_lambda_times_the_cross_entrop
 
 def test_without_lambda_the_cross_entropy_is_measured_and_has_exactly_no_gradient():
     predictions, targets, labels = batch()
-    losses = loss_of(predictions, targets, labels, lambda_cls=0)
+    losses = loss_of(predictions, targets, labels, lambda_cls=0.0)
     losses["loss"].backward()
     assert losses["ce"] > 0
     assert not losses["ce"].requires_grad

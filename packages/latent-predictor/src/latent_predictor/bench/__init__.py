@@ -46,5 +46,5 @@ def bench(settings: BenchSettings) -> None:
 
 def _printed(tables: list[results.Table]) -> list[results.Table]:
     for table in tables:
-        print(results.markdown(table), flush=True)
+        print(results.plain(table, *dict.fromkeys(row.metric for row in table.rows)), end="\n\n", flush=True)
     return tables

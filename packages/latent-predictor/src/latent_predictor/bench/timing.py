@@ -89,7 +89,7 @@ def interleave(label: str, works: Mapping[str, Work], repeats: int) -> Timings:
     return Timings({name: np.array(measured, dtype=float) for name, measured in found.items()})
 
 
-def row(name: str, metric: str, interval: Interval, at: str | float | None = None) -> Row:
+def row(name: str, metric: str, interval: Interval, at: str | int | float | None = None) -> Row:
     """A measured figure as a row of results.json; n is the number of repeats or trajectories."""
     return Row(name, metric, interval.value, at, interval.low, interval.high, interval.n)
 

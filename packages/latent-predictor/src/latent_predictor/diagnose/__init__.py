@@ -56,8 +56,7 @@ def diagnose(settings: DiagnoseSettings) -> int:
     report.write(output / "report.html")
 
     for section in sections:
-        print(section.table.title)
-        print("\n".join(f"- {sentence.replace('**', '')}" for sentence in section.table.conclusions), end="\n\n")
+        print(results.plain(section.table), end="\n\n")
     print(f"report: {output / 'report.html'}")
     for sentence in broken:
         print(f"{run}: {sentence}", file=sys.stderr)

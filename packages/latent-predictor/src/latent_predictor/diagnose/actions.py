@@ -25,7 +25,7 @@ UNRELATED = "two unrelated real frames"
 
 def measure_actions(sample: Sample) -> Section | None:
     """None where the predictor reads no actions."""
-    if sample.trained.predictor.conditioning == "none":
+    if not sample.trained.predictor.uses_actions:
         return None
     moved = _moved(sample)
     rows = [row(name, MOVED, sample.mean_of(d[:, s - 1]), s) for name, d in moved.items() for s in sample.shown_steps]

@@ -174,7 +174,7 @@ def group_sums(above: np.ndarray, below: np.ndarray, groups: np.ndarray) -> Floa
     return np.stack([np.bincount(groups, above), np.bincount(groups, below)], axis=-1)
 
 
-def row(name: str, metric: str, interval: Interval, at: str | float | None = None) -> Row:
+def row(name: str, metric: str, interval: Interval, at: str | int | float | None = None) -> Row:
     """A measured figure as a row of results.json."""
     return Row(name, metric, interval.value, at, interval.low, interval.high, interval.n)
 
