@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from latent_predictor import imagine as imagine_module
 from latent_predictor.data.splits import Span
@@ -56,16 +55,19 @@ class Adder(Predictor):
         return actions[:, 1:], None
 
 
-class Spy(nn.Module):
+class Spy(Predictor):
     """Notes what it is shown."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__(latent_size=1, action_size=2, residual=True)
         self.seen = []
 
     def forward(self, real, actions):
         self.seen.append((real[..., 0].numpy(), actions[..., 0].numpy()))
         return actions[..., :1]
+
+    def step(self, inputs, actions, memory):
+        raise NotImplementedError
 
 
 def row_latents() -> np.ndarray:

@@ -201,9 +201,9 @@ def test_drives_without_actions_are_a_store_of_width_zero(tmp_path: Path) -> Non
     assert found.actions[np.arange(5)].shape == (5, 0)
 
 
-def test_splits_by_name_put_about_64_11_25_percent_in_natural_order() -> None:
+def test_splits_by_name_put_70_10_20_percent_in_natural_order() -> None:
     names = sorted((f"traj{number}" for number in range(100)), key=natural)
-    assert names[:3] + names[-1:] == ["traj0", "traj1", "traj2", "traj55"]
+    assert names[:3] + names[-1:] == ["traj0", "traj1", "traj2", "traj99"]
     splits = list(split_evenly(names).values())
     assert splits == ["train"] * 70 + ["val"] * 10 + ["test"] * 20
     for number in range(3, 12):
@@ -215,9 +215,9 @@ def test_two_trajectories_are_cut_in_time_and_no_window_crosses_a_cut(
 ) -> None:
     found = open_store(write_drives(tmp_path / "data", 200, 100), tmp_path / "cache")
     assert spans(found) == [
-        ("traj0", "train", 0, 119),
-        ("traj0", "val", 119, 31),
-        ("traj0", "test", 150, 50),
+        ("traj0", "train", 0, 129),
+        ("traj0", "val", 129, 31),
+        ("traj0", "test", 160, 40),
         ("traj1", "train", 200, 38),
         ("traj1", "val", 238, 31),
         ("traj1", "test", 269, 31),

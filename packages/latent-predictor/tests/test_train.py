@@ -239,7 +239,7 @@ def test_the_twin_differs_in_nothing_but_the_actions(tiny_run):
 
 
 def test_overfitting_one_batch_lowers_the_loss(tiny_settings, tmp_path):
-    one_batch = replace(tiny_settings, batch_size=100, steps=30, lr=3e-2, dropout=0, input_noise_std=0, twin=False)
+    one_batch = replace(tiny_settings, batch_size=100, steps=30, lr=3e-2, dropout=0.0, input_noise_std=0.0, twin=False)
     train(replace(one_batch, run_dir=tmp_path / "run", checkpoint_every=100))
     lines = metrics(tmp_path / "run")
     for term in ("loss", "mse"):
@@ -296,7 +296,7 @@ def test_the_learning_rate_is_a_function_of_the_step(tiny_run):
     [("predictor", {"lr": 1e30}), ("vae", {"vae": VaeSettings(latent_dim=4, widths=(4, 4, 8), lr=1e30)})],
 )
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_stage_and_step(tiny_settings, tmp_path, stage, changes):
-    settings = replace(tiny_settings, clip_norm=0, **changes)
+    settings = replace(tiny_settings, clip_norm=0.0, **changes)
     with pytest.raises(UserError, match=rf"^{stage}: step \d: expected finite losses, got loss (nan|inf)[^\n]*$"):
         train(replace(settings, run_dir=tmp_path / "run"))
     assert status(tmp_path / "run") == "failed"
@@ -370,7 +370,7 @@ def count(tmp_path, figures, steps, num_samples=4, **arguments):
         network = fit(
             run, StopSignal(), "count", Counter(), lambda network, batch, at: {"loss": network.weight.sum()},
             num_samples, global_batch=4, schedule=Schedule(steps=steps, lr=1.0, lr_schedule="constant", keep=1),
-            validate=lambda network: {"figure": figures[-round(network.weight.item()) - 1]}, **arguments,
+            validate=lambda network: {"figure": float(figures[-round(network.weight.item()) - 1])}, **arguments,
         )  # fmt: skip
     finally:
         run.finish("failed")

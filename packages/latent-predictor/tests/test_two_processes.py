@@ -45,7 +45,7 @@ def interrupt_in_the_vae(monkeypatch) -> None:
 def test_two_processes_finish_what_one_began_and_learn_what_one_learns(tiny_settings, tmp_path, monkeypatch):
     # Without noise and dropout nothing in a predictor depends on the number of processes but the order of additions.
     settings = replace(
-        tiny_settings, steps=12, dropout=0, input_noise_std=0, classifier_noise=0, cache_dir=tmp_path / "cache"
+        tiny_settings, steps=12, dropout=0.0, input_noise_std=0.0, classifier_noise=0.0, cache_dir=tmp_path / "cache"
     )
     two, one = tmp_path / "two", tmp_path / "one"
     with monkeypatch.context() as patch:

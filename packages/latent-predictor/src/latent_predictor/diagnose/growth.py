@@ -16,7 +16,7 @@ from latent_predictor.imagine import CHUNK, imagine
 
 Errors = dict[str, Float[np.ndarray, "windows steps"]]
 """Mean squared error of the latent, by method."""
-OURS, ONE_STEP, TWIN = "open loop", "one step from real latents", "no-action twin"
+OURS, ONE_STEP, TWIN = "open loop", "one step", "no-action twin"
 COPY, MEAN = "copy last", "constant mean"
 LEVEL = 0.9
 """Share of the growth after which the error is said to have levelled off."""

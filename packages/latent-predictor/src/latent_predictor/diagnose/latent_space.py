@@ -29,9 +29,9 @@ def measure_latent_space(sample: Sample) -> Section:
         Row(f"active: std > {ACTIVE_STD:g}", "number", active),
         Row(f"dead: std < {DEAD_STD:g}", "number", dead),
         Row("principal components for 90 % of the variance", "number", _num_components(held_out, 0.9)),
-        Row("std of the latent over frames", "mean over active dimensions", float(std[moving].mean())),
-        Row("posterior sigma", "mean over active dimensions", float(sigma[moving].mean())),
-        Row("noise in a sampled latent", "share of the variance, active dimensions [%]", noise),
+        Row("std of the latent over frames", "active dimensions", float(std[moving].mean())),
+        Row("posterior sigma", "active dimensions", float(sigma[moving].mean())),
+        Row("noise in a sampled latent", "of the variance [%]", noise),
     ]
     conclusions = [
         f"**{active} of {size} latent dimensions move** (std > {ACTIVE_STD:g} over the training frames); {dead} are "
