@@ -21,7 +21,7 @@ from drivelab_shared.seeding import seed_step
 from latent_predictor.config import TrainSettings
 from latent_predictor.data.store import Store, window_starts
 from latent_predictor.fit import Moment, Schedule, fit
-from latent_predictor.latents import cached_latents, posterior_std, statistics, to_pictures
+from latent_predictor.latents import CHUNK, cached_latents, posterior_std, statistics, to_pictures
 from latent_predictor.losses import lane_cross_entropy, vae_loss
 from latent_predictor.models import KINDS, StateOracle, Vae
 from latent_predictor.models.oracle import STATE_FEATURES
@@ -161,8 +161,11 @@ def _train_judge(
         return {"loss": lane_cross_entropy(network(tensor), target)}
 
     def validate(network: nn.Module) -> Mapping[str, float]:
-        tensor, target = batch_of(rows["val"])
-        return {"accuracy": float((network(tensor).argmax(-1) == target).float().mean())}
+        right = 0
+        for i in range(0, len(rows["val"]), CHUNK):  # piece by piece, so that memory does not grow with the data
+            tensor, target = batch_of(rows["val"][i : i + CHUNK])
+            right += int((network(tensor).argmax(-1) == target).sum())
+        return {"accuracy": right / max(len(rows["val"]), 1)}
 
     def train() -> Network:
         network = session.fresh(kind, stream, **arguments)

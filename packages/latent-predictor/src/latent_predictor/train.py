@@ -1,5 +1,6 @@
 """Train: frames -> VAE -> latents -> frozen lane classifier and judges -> predictor -> a run folder with a report."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -33,6 +34,8 @@ from latent_predictor.storage import Network, load_network, save_network, weight
 PACKAGE = "latent-predictor"
 VALIDATION_HORIZONS = (1, 5, 10, 20)
 VALIDATION_CONTEXT = 10
+MAX_VALIDATION_WINDOWS = 128
+"""They are imagined at once after every epoch, and memory must not grow with the data."""
 
 
 def train(settings: TrainSettings) -> None:
@@ -119,7 +122,8 @@ class PredictorTraining:
         self.horizon = min(
             max(VALIDATION_HORIZONS), min(span.length for span in store.spans("val")) - VALIDATION_CONTEXT
         )
-        self.val_starts = window_starts(store, "val", VALIDATION_CONTEXT + self.horizon, 20)
+        starts = window_starts(store, "val", VALIDATION_CONTEXT + self.horizon, 20)
+        self.val_starts = starts[:: math.ceil(len(starts) / MAX_VALIDATION_WINDOWS)]
 
     def run(self, stage: str, *, use_actions: bool) -> Network:
         """Train and save as models/<stage> of the run."""
