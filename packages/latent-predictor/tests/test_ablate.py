@@ -235,12 +235,12 @@ def test_the_recipes_are_held_against_the_bars(suite):
     assert tables["recipes"].seeds == [0, 1]
     assert value(tables["recipes"], "best", PICTURES, 10) == pytest.approx(77.5)
     bars = {row.row: row for row in tables["bars"].rows}
-    assert bars["accuracy (c) - request's MSE recipe, 10 frames [points]"].value == pytest.approx(25)
-    assert bars["accuracy (b) / state oracle, 10 frames"].value == pytest.approx(0.75 / 0.8)
-    assert bars["accuracy (b) - own no-action twin, 10 frames [points]"].value == pytest.approx(15)
+    assert bars["accuracy (c) - request's MSE recipe, 10 frames (bar: >= 8)"].value == pytest.approx(25)
+    assert bars["accuracy (b) / state oracle, 10 frames (bar: >= 0.95)"].value == pytest.approx(0.75 / 0.8)
+    assert bars["accuracy (b) - own no-action twin, 10 frames (bar: > 0)"].value == pytest.approx(15)
     verdicts = dict(zip(bars, tables["bars"].conclusions, strict=True))
-    assert "**missed**" in verdicts["accuracy (b) / state oracle, 10 frames"]
-    assert "reached, and the whole interval is" in verdicts["gaming gap, 10 frames [points]"]
+    assert "**missed**" in verdicts["accuracy (b) / state oracle, 10 frames (bar: >= 0.95)"]
+    assert "reached, and the whole interval is" in verdicts["gaming gap, 10 frames (bar: <= 5)"]
 
 
 def test_the_lambda_suite_is_a_table_and_a_curve(suite):

@@ -79,37 +79,37 @@ def _reference_rows(comparison: Comparison) -> Iterator[Row]:
 
 
 def _bars(comparisons: dict[str, Comparison]) -> Iterator[Row]:
-    """The project's bars on the best recipe, and the same on the request's where it shows something."""
+    """The project's bars on the best recipe; the bar itself is part of the row's name."""
     best, plain, blind = (comparisons[name] for name in ("best", MSE_ONLY, "best without actions"))
     if "state oracle" in best.seeds[0].methods:
         quotient = best.quotient("predictor", "state oracle", "b", 10)
-        yield row("accuracy (b) / state oracle, 10 frames", "measured", "bar: >= 0.95", quotient)
-    against = {"other": plain}
+        yield row("accuracy (b) / state oracle, 10 frames (bar: >= 0.95)", "quotient", None, quotient)
     yield row(
-        "accuracy (c) - request's MSE recipe, 10 frames [points]", "measured", "bar: >= 8",
-        best.classes_difference("predictor", "predictor", "c", 10, **against),
+        "accuracy (c) - request's MSE recipe, 10 frames (bar: >= 8)", "points", None,
+        best.classes_difference("predictor", "predictor", "c", 10, other=plain),
     )  # fmt: skip
     yield row(
-        "balanced accuracy (c) - request's MSE recipe, 20 frames [points]", "measured", "bar: >= 8",
-        best.classes_difference("predictor", "predictor", "c", 20, balanced_accuracy, **against),
+        "balanced accuracy (c) - request's MSE recipe, 20 frames (bar: >= 8)", "points", None,
+        best.classes_difference("predictor", "predictor", "c", 20, balanced_accuracy, other=plain),
     )  # fmt: skip
     if "swapped actions" in best.seeds[0].methods:
         yield row(
-            "accuracy (b) lost with swapped actions, 10 frames [points]", "measured", "bar: >= 15",
+            "accuracy (b) lost with swapped actions, 10 frames (bar: >= 15)", "points", None,
             best.classes_difference("predictor", "swapped actions", "b", 10),
         )  # fmt: skip
     for judge in "bc":
         yield row(
-            f"accuracy ({judge}) - own no-action twin, 10 frames [points]", "measured", "bar: > 0",
+            f"accuracy ({judge}) - own no-action twin, 10 frames (bar: > 0)", "points", None,
             best.classes_difference("predictor", "predictor", judge, 10, other=blind),
         )  # fmt: skip
-    yield row("gaming gap, 10 frames [points]", "measured", f"bar: <= {GAMING_POINTS:g}", best.gaming("predictor", 10))
+    gaming = best.gaming("predictor", 10)
+    yield row(f"gaming gap, 10 frames (bar: <= {GAMING_POINTS:g})", "points", None, gaming)
 
 
 def _bar_conclusions(bars: list[Row]) -> list[str]:
     found = []
     for bar in bars:
-        relation, limit = bar.at.removeprefix("bar: ").split()
+        relation, limit = bar.row.rpartition("(bar: ")[2].rstrip(")").split()
         holds = {"<=": operator.le, ">=": operator.ge, ">": operator.gt}[relation]
         shown, worst = f"{bar.value:.2f}", bar.high if relation == "<=" else bar.low
         if worst is not None:
@@ -120,7 +120,7 @@ def _bar_conclusions(bars: list[Row]) -> list[str]:
             verdict = "reached, and the whole interval is"
         else:
             verdict = "reached"
-        found.append(f"{bar.row}: {shown}, {bar.at}: {verdict}.")
+        found.append(f"{bar.row}: {shown}: {verdict}.")
     return found
 
 
