@@ -11,10 +11,12 @@ import pytest
 
 import latent_predictor
 from drivelab_shared import results
+from drivelab_shared import sweep as sweep_module
 from drivelab_shared.errors import UserError
 from drivelab_shared.settings import dump, load, parse
+from drivelab_shared.sweep import Recipe, Sweep
 from latent_predictor import ablate as ablate_module
-from latent_predictor.ablate import LAMBDAS, Recipe, ablate, cell_folder, recipes, train_cell
+from latent_predictor.ablate import LAMBDAS, ablate, recipes, sweep
 from latent_predictor.cli import main
 from latent_predictor.config import AblateSettings, TrainSettings
 from latent_predictor.scores import Method, Scores
@@ -65,12 +67,12 @@ def suite(tmp_path, tiny_data, monkeypatch):
     """Runs a suite on scores by recipe instead of trained networks, and returns its tables by name."""
 
     def run(name, scores_of, seeds=(0, 1)):
-        def pretend(settings, recipe, seed):
-            folder = cell_folder(settings, recipe, seed)
+        def pretend(runs, recipe, seed):
+            folder = runs.run_folder(recipe, seed)
             folder.mkdir(parents=True, exist_ok=True)
             scores_of(recipe.name, seed).save(folder / "scores.npz")
 
-        monkeypatch.setattr(ablate_module, "train_cell", pretend)
+        monkeypatch.setattr(Sweep, "train", pretend)
         ablate(AblateSettings(suite=name, data_dir=tiny_data, output_dir=tmp_path, seeds=seeds, num_bootstrap=50))
         assert (tmp_path / name / "report.html").stat().st_size > 10_000
         return {table.table: table for table in results.read(tmp_path / name / "results.json")}
@@ -141,7 +143,7 @@ def test_the_same_recipe_is_one_run_in_all_suites():
 
 def replace_processes(monkeypatch, run) -> None:
     """Only those that ablate starts: git is asked for the commit in the same way."""
-    monkeypatch.setattr(ablate_module, "subprocess", SimpleNamespace(run=run, STDOUT=subprocess.STDOUT))
+    monkeypatch.setattr(sweep_module, "subprocess", SimpleNamespace(run=run, STDOUT=subprocess.STDOUT))
 
 
 @pytest.fixture
@@ -163,11 +165,11 @@ def commands(monkeypatch):
 def test_finished_runs_are_kept_unfinished_ones_resumed_and_missing_ones_made(tmp_path, commands, status, expected):
     settings = AblateSettings(output_dir=tmp_path, data_dir=Path("drives"), cache_dir=Path("stages"), threads=2)
     recipe = recipes(settings)["recipes"][0]
-    folder = cell_folder(settings, recipe, 1)
+    folder = sweep(settings).run_folder(recipe, 1)
     if status:
         folder.mkdir(parents=True)
         (folder / "manifest.json").write_text(json.dumps({"status": status}))
-    train_cell(settings, recipe, 1)
+    sweep(settings).train(recipe, 1)
     if expected == "kept":
         assert commands == []
         return
@@ -195,7 +197,7 @@ def test_a_failed_run_is_named_with_the_last_line_of_its_log(tmp_path, monkeypat
     replace_processes(monkeypatch, fail)
     settings = AblateSettings(output_dir=tmp_path)
     with pytest.raises(UserError, match=r"train.log: expected a finished run, got exit code 2: predictor: step 4: "):
-        train_cell(settings, recipes(settings)["recipes"][0], 0)
+        sweep(settings).train(recipes(settings)["recipes"][0], 0)
 
 
 def test_a_suite_trains_evaluates_and_compares_real_runs_and_does_it_once(

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from drivelab_shared.errors import UserError
+from drivelab_shared.networks import key_hash, save_network, weights_hash
 from latent_predictor.models import LatentMlp
 from latent_predictor.stages import require_same_latents
-from latent_predictor.storage import Network, key_hash, load_network, save_network, weights_hash
+from latent_predictor.storage import build, load_network
 
 LSTM = {"latent_size": 64, "action_size": 3, "hidden_size": 8, "conditioning": "concat"}
 VAE = {"latent_dim": 4, "widths": [4, 4, 8]}
@@ -17,7 +18,7 @@ VAE = {"latent_dim": 4, "widths": [4, 4, 8]}
 
 def network(kind, seed=0, **arguments):
     torch.manual_seed(seed)
-    return Network.build(kind, **arguments)
+    return build(kind, **arguments)
 
 
 def refusal(path, *kinds, **arguments):

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from drivelab_shared.arrays import RowWriter, write_rows
 from drivelab_shared.errors import UserError
 from latent_predictor.config import CheckDataSettings
 from latent_predictor.data import simulate, store, survey
 from latent_predictor.data.labels import visual_labels
-from latent_predictor.data.rows import RowWriter, write_rows
 from latent_predictor.data.splits import natural, split_evenly
 from latent_predictor.data.store import MIN_FRAMES, Store, open_store, window_starts
 from latent_predictor.data.trajectory import file_name, read, write

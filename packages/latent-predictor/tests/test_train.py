@@ -17,11 +17,12 @@ from torch import nn
 from drivelab_shared import engine, runs
 from drivelab_shared.engine import StopSignal
 from drivelab_shared.errors import UserError
+from drivelab_shared.networks import weights_hash
 from drivelab_shared.runs import Run, open_run
 from latent_predictor import train as train_module
 from latent_predictor.config import TrainSettings, VaeSettings
 from latent_predictor.fit import Schedule, fit
-from latent_predictor.storage import load_network, weights_hash
+from latent_predictor.storage import load_network
 from latent_predictor.train import train
 
 

@@ -7,6 +7,7 @@ prepared by the Accelerator; loaders and schedulers never are (their state is a 
 import logging
 import signal
 import threading
+from collections.abc import Mapping
 from types import FrameType
 
 import torch
@@ -14,6 +15,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import ProjectConfiguration
+from torch import Tensor, nn
 
 from drivelab_shared.errors import UserError
 from drivelab_shared.seeding import set_deterministic
@@ -110,3 +112,32 @@ class StopSignal:
             return self._noted
         flag = torch.tensor(int(self._noted), device=accelerator.device)
         return bool(accelerator.reduce(flag, reduction="sum") > 0)
+
+
+class Stopped(Exception):  # noqa: N818 - not an error
+    """The run was asked to stop and has saved everything it needs to go on."""
+
+
+def require_finite(losses: Mapping[str, Tensor], stage: str, step: int) -> None:
+    """Stop before the optimizer takes a step that would destroy the weights.
+
+    Raises:
+        UserError: a loss is NaN or infinite; names all of them.
+    """
+    values = torch.stack([value.detach().float() for value in losses.values()])
+    if not torch.isfinite(values).all():
+        shown = ", ".join(f"{name} {float(value):g}" for name, value in zip(losses, values, strict=True))
+        raise UserError(f"{stage}: step {step}: expected finite losses, got {shown}; a smaller lr may help")
+
+
+def averaged(losses: Mapping[str, Tensor], accelerator: Accelerator) -> dict[str, float]:
+    """Losses averaged over all processes, each of which has seen its share of the batch."""
+    values = accelerator.reduce(torch.stack([value.detach().float() for value in losses.values()]), reduction="mean")
+    return dict(zip(losses, values.tolist(), strict=True))
+
+
+def released(network: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """The network without wrappers, in eval mode; the engine forgets it, so that stages do not pile up."""
+    unwrapped = accelerator.unwrap_model(network, keep_fp32_wrapper=False)
+    accelerator.free_memory()
+    return unwrapped.eval()

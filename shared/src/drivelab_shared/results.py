@@ -13,6 +13,7 @@ import dataclasses
 import json
 import math
 import numbers
+import operator
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -257,6 +258,25 @@ def provenance(table: Table) -> str:
         f"n = {sizes[0]}" + (f" to {sizes[-1]}" if len(sizes) > 1 else "") if sizes else "",
     ]
     return " · ".join(part for part in parts if part)
+
+
+def bar_conclusions(rows: Iterable[Row]) -> list[str]:
+    """What to say of rows whose names end with the bar they were set, such as `error against CTRV [%] (bar: >= 35)`."""
+    found = []
+    for bar in rows:
+        relation, limit = bar.row.rpartition("(bar: ")[2].rstrip(")").split()
+        holds = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt}[relation]
+        shown, worst = f"{bar.value:.2f}", bar.high if relation[0] == "<" else bar.low
+        if worst is not None:
+            shown += f" [{bar.low:.2f}, {bar.high:.2f}]"
+        if not holds(bar.value, float(limit)):
+            verdict = "**missed**"
+        elif worst is not None and holds(worst, float(limit)):
+            verdict = "reached, and the whole interval is"
+        else:
+            verdict = "reached"
+        found.append(f"{bar.row}: {shown}: {verdict}.")
+    return found
 
 
 def markdown(table: Table) -> str:

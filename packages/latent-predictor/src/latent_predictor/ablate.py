@@ -1,37 +1,16 @@
 """Ablate: train several recipes on the same data, judge them on the same windows, compare them in pairs.
 
-Every training run is an ordinary `train` in a process of its own, kept below `output_dir/runs`. A run that is finished
-is not trained again, and an unfinished one is resumed, so an interrupted suite goes on where it was.
+The training runs are kept below `output_dir/runs`; an interrupted suite goes on where it was.
 """
 
-import subprocess
-import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-
-from drivelab_shared import results, runs
-from drivelab_shared.errors import UserError
+from drivelab_shared import results
+from drivelab_shared.sweep import Recipe, Sweep
 from latent_predictor.config import AblateSettings
 from latent_predictor.data.make_data import ensure_data
 from latent_predictor.scores import Comparison, Scores
 
 LAMBDAS = (0.0, 0.1, 0.3, 0.5, 1.0, 2.0)
 ORIGINAL = "original"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A row of the table: arguments of `train`."""
-
-    name: str
-    arguments: tuple[str, ...]
-
-    @property
-    def folder(self) -> str:
-        """Name that the file system takes; the same arguments share a run across suites."""
-        return "_".join(argument.lstrip("-") for argument in self.arguments).replace("/", "-")
 
 
 def recipes(settings: AblateSettings) -> dict[str, list[Recipe]]:
@@ -76,13 +55,12 @@ def ablate(settings: AblateSettings) -> None:
     from latent_predictor.ablation_report import suite_tables, write_report  # here: it needs matplotlib
 
     ensure_data(settings.data_dir)
-    suite = recipes(settings)[settings.suite]
-    cells = [(recipe, seed) for seed in settings.seeds for recipe in suite]
-    # The first run alone fills the cache of stages that all runs share.
-    train_cell(settings, *cells[0])
-    with ThreadPoolExecutor(settings.jobs) as pool:
-        list(pool.map(lambda cell: train_cell(settings, *cell), cells[1:]))
-    scores = {recipe.name: [cell_scores(settings, recipe, seed) for seed in settings.seeds] for recipe in suite}
+    suite, runs = recipes(settings)[settings.suite], sweep(settings)
+    runs.train_all(suite, settings.seeds, settings.jobs)
+    scores = {
+        recipe.name: [Scores.load(runs.run_folder(recipe, seed) / "scores.npz") for seed in settings.seeds]
+        for recipe in suite
+    }
     output = settings.output_dir / settings.suite
     tables = suite_tables(settings, scores)
     results.write(output / "results.json", tables)
@@ -92,38 +70,10 @@ def ablate(settings: AblateSettings) -> None:
     print(f"report: {output / 'report.html'}")
 
 
-def cell_folder(settings: AblateSettings, recipe: Recipe, seed: int) -> Path:
-    """Where the run of a recipe and seed is."""
-    return settings.output_dir / "runs" / f"{recipe.folder}_seed-{seed}"
-
-
-def train_cell(settings: AblateSettings, recipe: Recipe, seed: int) -> None:
-    """Train one recipe with one seed, or go on where it stopped.
-
-    Raises:
-        UserError: the training failed; names its log.
-    """
-    folder = cell_folder(settings, recipe, seed)
-    status = runs.read_manifest(folder)["status"] if (folder / "manifest.json").exists() else "new"
-    if status == "finished":
-        return
+def sweep(settings: AblateSettings) -> Sweep:
+    """The runs of all suites: same data, same cache, no twins."""
     shared = ("--data_dir", settings.data_dir, "--cache_dir", settings.cache_dir, "--threads", settings.threads)
-    common = ("--seed", seed, "--no-twin", "--run_dir", folder)
-    resume = ("--resume", folder) if status != "new" else ()
-    command = [sys.executable, "-m", "latent_predictor", "train", *recipe.arguments, *shared, *common, *resume]
-    folder.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
-    with (folder / "train.log").open("a") as log:
-        status = subprocess.run([*map(str, command)], stdout=log, stderr=subprocess.STDOUT, check=False).returncode
-    if status or runs.read_manifest(folder)["status"] != "finished":
-        last = (folder / "train.log").read_text().strip().splitlines()[-1:]
-        raise UserError(f"{folder / 'train.log'}: expected a finished run, got exit code {status}: {' '.join(last)}")
-    print(f"trained {recipe.name}, seed {seed} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-
-
-def cell_scores(settings: AblateSettings, recipe: Recipe, seed: int) -> Scores:
-    """What the judges said of a finished run."""
-    return Scores.load(cell_folder(settings, recipe, seed) / "scores.npz")
+    return Sweep("latent_predictor", settings.output_dir / "runs", (*map(str, shared), "--no-twin"))
 
 
 def compare(settings: AblateSettings, scores: dict[str, list[Scores]]) -> dict[str, Comparison]:

@@ -1,12 +1,11 @@
 """Tables, conclusions and figure of a suite of recipes."""
 
-import operator
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from drivelab_shared.plots import Line, line_plot
 from drivelab_shared.report import Report
-from drivelab_shared.results import Row, Table
+from drivelab_shared.results import Row, Table, bar_conclusions
 from drivelab_shared.stats import Interval
 from latent_predictor.ablate import LAMBDAS, compare
 from latent_predictor.config import AblateSettings
@@ -36,7 +35,7 @@ def suite_tables(settings: AblateSettings, scores: dict[str, list[Scores]]) -> l
     tables = [create(settings.suite, TITLES[settings.suite], rows)]
     if settings.suite == "recipes":
         bars = list(_bars(comparisons))
-        tables.insert(0, create("bars", "What it must reach", bars, _bar_conclusions(bars)))
+        tables.insert(0, create("bars", "What it must reach", bars, bar_conclusions(bars)))
     if settings.suite == "parts":
         differences = list(_differences(comparisons, "best"))
         conclusions = _part_conclusions(differences)
@@ -104,24 +103,6 @@ def _bars(comparisons: dict[str, Comparison]) -> Iterator[Row]:
         )  # fmt: skip
     gaming = best.gaming("predictor", 10)
     yield row(f"gaming gap, 10 frames (bar: <= {GAMING_POINTS:g})", "points", None, gaming)
-
-
-def _bar_conclusions(bars: list[Row]) -> list[str]:
-    found = []
-    for bar in bars:
-        relation, limit = bar.row.rpartition("(bar: ")[2].rstrip(")").split()
-        holds = {"<=": operator.le, ">=": operator.ge, ">": operator.gt}[relation]
-        shown, worst = f"{bar.value:.2f}", bar.high if relation == "<=" else bar.low
-        if worst is not None:
-            shown += f" [{bar.low:.2f}, {bar.high:.2f}]"
-        if not holds(bar.value, float(limit)):
-            verdict = "**missed**"
-        elif worst is not None and holds(worst, float(limit)):
-            verdict = "reached, and the whole interval is"
-        else:
-            verdict = "reached"
-        found.append(f"{bar.row}: {shown}: {verdict}.")
-    return found
 
 
 def _differences(comparisons: dict[str, Comparison], base: str) -> Iterator[Row]:

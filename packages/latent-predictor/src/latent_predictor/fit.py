@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from drivelab_shared import checkpoint
-from drivelab_shared.engine import StopSignal
+from drivelab_shared.engine import Stopped, StopSignal, averaged, released, require_finite
 from drivelab_shared.errors import UserError
 from drivelab_shared.modules import parameter_groups
 from drivelab_shared.runs import Progress, Run
@@ -33,10 +33,6 @@ class Moment:
 
 LossFunction = Callable[[nn.Module, np.ndarray, Moment], Losses]
 """(network, indices of the batch, moment) -> scalars; `loss` is the one to minimise."""
-
-
-class Stopped(Exception):  # noqa: N818 - not an error
-    """The run was asked to stop and has saved everything it needs to go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,14 +123,14 @@ def fit(
             is_logged = done % schedule.log_every == 0 or done == schedule.steps
             with accelerator.autocast():
                 losses = loss_of(network, indices, Moment(step / schedule.steps, is_logged))
-            _require_finite(stage, step, losses, accelerator)
+            require_finite(losses, stage, step)
             accelerator.backward(losses["loss"])
             if schedule.clip_norm:
                 accelerator.clip_grad_norm_(network.parameters(), schedule.clip_norm)
             optimizer.step()
 
             if is_logged:
-                figures = _averaged(losses, accelerator)
+                figures = averaged(losses, accelerator)
                 run.log(done, "train", figures | {"lr": schedule.lr_at(step)}, stage)
                 bar.update(done, loss=figures["loss"])
             if validate and (done % sampler.steps_per_epoch == 0 or done == schedule.steps):
@@ -155,30 +151,10 @@ def fit(
                 raise Stopped
     if select and (chosen := checkpoint.best(accelerator, folder)) is not None:
         checkpoint.load(accelerator, chosen, parts)
-    return _released(accelerator, network)
+    return released(network, accelerator)
 
 
 def _validated(network: nn.Module, validate: Callable[[nn.Module], Mapping[str, float]]) -> dict[str, float]:
     network.eval()
     with torch.no_grad():
         return dict(validate(network))
-
-
-def _averaged(losses: Losses, accelerator: object) -> dict[str, float]:
-    """Over all processes: each has seen its share of the batch."""
-    values = accelerator.reduce(torch.stack([value.detach().float() for value in losses.values()]), reduction="mean")
-    return dict(zip(losses, values.tolist(), strict=True))
-
-
-def _require_finite(stage: str, step: int, losses: Losses, accelerator: object) -> None:
-    values = torch.stack([value.detach().float() for value in losses.values()])
-    if not torch.isfinite(values).all():
-        shown = ", ".join(f"{name} {float(value):g}" for name, value in zip(losses, values, strict=True))
-        raise UserError(f"{stage}: step {step}: expected finite losses, got {shown}; a smaller lr may help")
-
-
-def _released(accelerator: object, network: nn.Module) -> nn.Module:
-    """The network without wrappers, in eval mode; the engine forgets it, so that stages do not pile up."""
-    unwrapped = accelerator.unwrap_model(network, keep_fp32_wrapper=False)
-    accelerator.free_memory()
-    return unwrapped.eval()

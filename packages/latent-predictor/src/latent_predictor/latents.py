@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from latent_predictor.data.rows import write_rows
+from drivelab_shared.arrays import write_rows
+from drivelab_shared.networks import key_hash, weights_hash
 from latent_predictor.data.store import Store
 from latent_predictor.models import Vae
-from latent_predictor.storage import key_hash, weights_hash
 
 CHUNK = 256
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from drivelab_shared.engine import StopSignal
 from drivelab_shared.errors import UserError
 from drivelab_shared.modules import freeze
+from drivelab_shared.networks import Network, key_hash, save_network, weights_hash
 from drivelab_shared.runs import Run
 from drivelab_shared.seeding import seed_step
 from latent_predictor.config import TrainSettings
@@ -25,7 +26,7 @@ from latent_predictor.latents import CHUNK, cached_latents, posterior_std, stati
 from latent_predictor.losses import lane_cross_entropy, vae_loss
 from latent_predictor.models import KINDS, StateOracle, Vae
 from latent_predictor.models.oracle import STATE_FEATURES
-from latent_predictor.storage import Network, key_hash, load_network, save_network, weights_hash
+from latent_predictor.storage import build, load_network
 
 VERSION = 1
 """Part of every key: raise it when a change to the code changes what a stage learns."""
@@ -76,7 +77,7 @@ class Session:
     def fresh(self, kind: str, stream: int, seed: int | None = None, **arguments: Any) -> Network:
         """A network whose initial weights are a function of the seed and the stream."""
         seed_step(self.settings.stage_seed if seed is None else seed, 0, stream=100 + stream)
-        return Network.build(kind, **arguments)
+        return build(kind, **arguments)
 
 
 def train_vae(session: Session) -> Vae:

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from drivelab_shared import engine
-from drivelab_shared.engine import StopSignal
+from drivelab_shared.engine import Stopped, StopSignal
 from drivelab_shared.errors import UserError
 from drivelab_shared.modules import num_parameters
+from drivelab_shared.networks import Network, save_network, weights_hash
 from drivelab_shared.runs import Run, open_run
 from latent_predictor.config import TrainSettings
 from latent_predictor.data.make_data import ensure_data
 from latent_predictor.data.store import Store, open_store, window_starts
-from latent_predictor.fit import Moment, Schedule, Stopped, fit
+from latent_predictor.fit import Moment, Schedule, fit
 from latent_predictor.latents import statistics
 from latent_predictor.losses import lane_cross_entropy, predictor_loss
 from latent_predictor.models import Predictor, Vae
@@ -29,7 +30,7 @@ from latent_predictor.stages import (
     train_oracle,
     train_vae,
 )
-from latent_predictor.storage import Network, load_network, save_network, weights_hash
+from latent_predictor.storage import load_network
 
 PACKAGE = "latent-predictor"
 VALIDATION_HORIZONS = (1, 5, 10, 20)

@@ -6,11 +6,12 @@ from pathlib import Path
 from drivelab_shared import runs
 from drivelab_shared.errors import UserError
 from drivelab_shared.files import replace_text
+from drivelab_shared.networks import save_network
 from latent_predictor.config import ExportSettings
 from latent_predictor.export.onnx_files import ONNX_FILES, require_extra, write_onnx
 from latent_predictor.export.readme import readme
 from latent_predictor.models import KINDS
-from latent_predictor.storage import load_network, save_network
+from latent_predictor.storage import load_network
 
 PACKAGE = "latent-predictor"
 PARTS = ("vae", "classifier", "predictor")

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from importlib import metadata
 
 from drivelab_shared.modules import num_parameters
+from drivelab_shared.networks import Network
 from latent_predictor.data.suspicions import ACTION_NAMES
 from latent_predictor.models import CLASSES
-from latent_predictor.storage import Network
 
 TEMPLATE = """\
 # A driving world model ({run})

@@ -1,5 +1,7 @@
-"""Large .npy files, written from front to back and mapped instead of loaded."""
+"""Large .npy files: written from front to back, there whole or not at all, mapped instead of loaded."""
 
+import hashlib
+import math
 import os
 import uuid
 from collections.abc import Iterable
@@ -8,6 +10,8 @@ from types import TracebackType
 
 import numpy as np
 from numpy.typing import DTypeLike
+
+HASH_CHUNK_BYTES = 1 << 24
 
 
 class RowWriter:
@@ -54,7 +58,10 @@ class RowWriter:
 def write_rows(
     path: Path, blocks: Iterable[np.ndarray], num_rows: int, row_shape: tuple[int, ...], dtype: DTypeLike = np.float32
 ) -> None:
-    """Write a .npy file of `num_rows` rows that appears whole or not at all: if it exists, it is complete."""
+    """Write a .npy file of `num_rows` rows that appears whole or not at all: if it exists, it is complete.
+
+    Two processes may write the same file at the same time: each writes aside, and the later one replaces the earlier.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
@@ -64,3 +71,17 @@ def write_rows(
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def map_rows(path: Path) -> np.ndarray:
+    """The array of a .npy file, read-only; pages are loaded as they are touched."""
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def array_hash(array: np.ndarray) -> str:
+    """Of dtype, shape and content, read in pieces."""
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
+    rows = max(1, HASH_CHUNK_BYTES // max(1, array.itemsize * math.prod(array.shape[1:])))
+    for start in range(0, len(array), rows):
+        digest.update(np.ascontiguousarray(array[start : start + rows]).data)
+    return digest.hexdigest()

@@ -1,0 +1,153 @@
+"""The verb `make-data`: simulated drives through junctions, written in a public layout."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from tqdm import tqdm
+
+from drivelab_shared.errors import UserError
+from drivelab_shared.files import replace_text
+from v2x_teacher.config import MakeDataSettings
+from v2x_teacher.data.make_data import dair, flat, spd
+from v2x_teacher.data.make_data.recorder import Recorder
+from v2x_teacher.data.make_data.sequences import plan_sequences
+from v2x_teacher.data.make_data.traffic import EVENTS, simulate
+from v2x_teacher.data.make_data.views import Views
+
+RECORD = "data.json"
+"""The settings that made the folder; written first. The split file is written last."""
+MADE = ".made"
+"""Names the finished sequences; this folder is there as long as the data are not complete."""
+WRITERS = {"spd": spd, "dair": dair, "flat": flat}
+VERSION = 1
+"""Counts up whenever the same settings make other bytes."""
+
+
+def make_data(settings: MakeDataSettings) -> None:
+    """Drive, record, write, and print what the folder holds then. Data that are there are never overwritten.
+
+    Raises:
+        UserError: the folder holds anything but an interrupted run of these settings, or cannot be written.
+    """
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        missing = _begin(settings)
+        start = time.perf_counter()
+        for _ in tqdm(_sequences(settings, missing), total=len(missing), desc="driving", unit="drive", disable=None):
+            pass
+        WRITERS[settings.layout].write_lists(settings.data_dir, plan_sequences(settings))
+        shutil.rmtree(settings.data_dir / MADE)
+    except OSError as error:
+        found = error.strerror or error
+        raise UserError(f"{settings.data_dir}: data_dir: expected a folder to write to, got {found}") from None
+    print(_summary(settings, missing, time.perf_counter() - start))
+
+
+def ensure_data(data_dir: Path, layout: Literal["spd", "dair"] = "spd") -> None:
+    """Make the default data where there is no folder or an empty one; finish them where that was interrupted.
+
+    Raises:
+        UserError: an interrupted run with other settings is found.
+    """
+    settings = MakeDataSettings(data_dir=data_dir, layout=layout)
+    if not data_dir.exists() or (data_dir.is_dir() and not any(data_dir.iterdir())):
+        make_data(settings)
+    elif (data_dir / MADE).is_dir():
+        if _read_record(data_dir) not in (None, _record(settings)):
+            found = f"unfinished data: run make-data again with the settings in {data_dir / RECORD}"
+            raise UserError(f"{data_dir}: data_dir: expected finished data, got {found}")
+        make_data(settings)
+
+
+def _begin(settings: MakeDataSettings) -> list[int]:
+    """Which sequences are still to be made. Marks the folder as ours on the way."""
+    folder, record = settings.data_dir, _record(settings)
+    is_interrupted = (folder / MADE).is_dir() and _read_record(folder) in (None, record)
+    if any(folder.iterdir()) and not is_interrupted:
+        raise UserError(f"{folder}: data_dir: expected an empty folder (data are never overwritten), got this one")
+    (folder / MADE).mkdir(exist_ok=True)
+    replace_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
+    WRITERS[settings.layout].make_folders(folder)
+    return [index for index in range(settings.num_sequences) if not (folder / MADE / str(index)).exists()]
+
+
+def _sequences(settings: MakeDataSettings, indices: list[int]) -> Iterator[None]:
+    make = partial(_make_sequence, settings)
+    workers = min(settings.workers or os.cpu_count() or 1, len(indices))
+    if workers <= 1:
+        yield from map(make, indices)
+        return
+    # Started afresh, not forked: a forked copy of a process with threads can deadlock.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_follow_parent) as pool:
+        yield from pool.map(make, indices)
+
+
+def _make_sequence(settings: MakeDataSettings, index: int) -> None:
+    plan = plan_sequences(settings)[index]
+    drive = simulate(plan.scenario)
+    recorder = Recorder(settings, plan, drive, Views(drive, settings.width))
+    WRITERS[settings.layout].write_sequence(settings.data_dir, recorder)
+    (settings.data_dir / MADE / str(index)).touch()
+
+
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, and end with it even when it is killed: workers would wait for work forever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end_with_parent() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _record(settings: MakeDataSettings) -> dict[str, object]:
+    """What the bytes of the folder depend on."""
+    names = [
+        "layout",
+        "num_sequences",
+        "seconds",
+        "picture_every",
+        "width",
+        "lidar",
+        "position_noise_m",
+        "drop_frames",
+        "id_gaps",
+        "forward_axis",
+        "seed",
+    ]
+    made_by = f"v2x-teacher make-data, drives version {VERSION}"
+    return {"made_by": made_by, **{name: getattr(settings, name) for name in names}}
+
+
+def _read_record(folder: Path) -> object:
+    try:
+        return json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
+
+
+def _summary(settings: MakeDataSettings, made: list[int], seconds: float) -> str:
+    plans = plan_sequences(settings)
+    events = Counter(plan.scenario.event for plan in plans)
+    num_made = 2 * sum(pair.has_pictures for index in made for pair in plans[index].pairs)
+    return (
+        f"{settings.data_dir}: {settings.layout}, {len(plans)} sequences "
+        f"({', '.join(f'{events[event]} {event}' for event in dict.fromkeys(EVENTS))}), "
+        f"{sum(len(plan.vehicle) for plan in plans)} vehicle and "
+        f"{sum(len(plan.infrastructure) for plan in plans)} infrastructure frames, "
+        f"{sum(len(plan.pairs) for plan in plans)} pairs; "
+        f"{num_made} pictures in {seconds:.1f} s: {num_made / max(seconds, 1e-3):.0f} pictures/s"
+    )
