@@ -128,6 +128,7 @@ def test_metrics_of_one_place_share_a_table_and_the_others_have_their_own():
         ([12288, 3], ["12,288", "3"]),
         ([2.5e-7, 0.0], ["2.5e-07", "0"]),
         ([-0.0001, -12.34], ["0.0", "-12.3"]),
+        ([1.26, 1.46, 1.85, 16.6], ["1.26", "1.46", "1.85", "16.60"]),  # a far-off baseline hides nothing
     ],
 )
 def test_figures_of_a_metric_share_their_decimals(values, shown):

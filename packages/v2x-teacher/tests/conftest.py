@@ -14,6 +14,7 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 
 from v2x_teacher.config import BackboneSettings, HeadSettings, MakeDataSettings, TrainSettings
 from v2x_teacher.data.make_data import make_data
+from v2x_teacher.models import tiny_florence  # noqa: F401 - transformers is what takes longest to look through
 from v2x_teacher.train import train
 
 torch.set_num_threads(1)
@@ -32,6 +33,13 @@ TINY = TrainSettings(
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _thaw():
+    """Or triton says at exit that its objects have leaked."""
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def _fresh_engine():
     """Accelerate keeps one state per process, and the next test would inherit it."""
@@ -44,7 +52,7 @@ def _fresh_engine():
 def tiny_data(tmp_path_factory) -> Path:
     """Nine drives of 6 s in the layout of V2X-Seq-SPD: six for training, one for validation, two for test."""
     folder = tmp_path_factory.mktemp("tiny") / "data"
-    make_data(MakeDataSettings(data_dir=folder, num_sequences=9, seconds=6, width=64, workers=1))
+    make_data(MakeDataSettings(data_dir=folder, num_sequences=9, seconds=6.0, width=64, workers=1))
     return folder
 
 

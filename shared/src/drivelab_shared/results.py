@@ -15,6 +15,7 @@ import math
 import numbers
 import operator
 import re
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -229,8 +230,12 @@ def _decimals(rows: Sequence[Row]) -> int | None:
     largest = max((abs(figure) for figure in figures), default=0)
     if all(isinstance(figure, int) for figure in figures) or not 1e-4 <= largest < 1e6:
         return None
-    # One decimal from 10 to 1000, so that an accuracy of 100 % leaves its column as it was.
-    return 0 if largest >= 1000 else max(1, 2 - math.floor(math.log10(largest)))
+    if largest >= 10:
+        # One decimal from 10 to 1000, so that an accuracy of 100 % leaves its column as it was. Two where one baseline
+        # is far off: it must not hide what tells the others apart.
+        typical = statistics.median([abs(row.value) for row in rows if row.value] or [largest])
+        return 0 if largest >= 1000 else 2 if largest < 100 and typical < largest / 3 else 1
+    return 2 - math.floor(math.log10(largest))
 
 
 def _cell(row: Row, decimals: int | None) -> str:

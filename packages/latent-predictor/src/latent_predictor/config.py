@@ -10,17 +10,11 @@ from typing import Annotated, Literal
 
 import tyro
 
-from drivelab_shared.settings import setting
+from drivelab_shared.settings import EngineSettings, require
 
 DATA_DIR = Path("data/latent-predictor")
 
 Label = Literal["auto", "state", "visual"]
-
-
-def _require(holds: bool, name: str, expected: str, found: object) -> None:
-    """Raise the ValueError that the command line prints as `setting: expected X, got Y`."""
-    if not holds:
-        raise ValueError(f"{name}: expected {expected}, got {found!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +39,10 @@ class MakeDataSettings:
     """Drive N is a pure function of (seed, N)."""
 
     def __post_init__(self) -> None:
-        _require(self.num_trajectories >= 3, "num_trajectories", "at least 3, one per split", self.num_trajectories)
-        _require(self.num_frames >= 2, "num_frames", "at least 2", self.num_frames)
-        _require(self.rate_hz > 0, "rate_hz", "a number > 0", self.rate_hz)
-        _require(self.workers >= 0, "workers", "a number >= 0", self.workers)
+        require(self.num_trajectories >= 3, "num_trajectories", "at least 3, one per split", self.num_trajectories)
+        require(self.num_frames >= 2, "num_frames", "at least 2", self.num_frames)
+        require(self.rate_hz > 0, "rate_hz", "a number > 0", self.rate_hz)
+        require(self.workers >= 0, "workers", "a number >= 0", self.workers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +79,8 @@ class VaeSettings:
     """Learning rate of AdamW at the start; falls to 0 along a cosine."""
 
     def __post_init__(self) -> None:
-        _require(self.latent_dim >= 1, "latent_dim", "a number >= 1", self.latent_dim)
-        _require(self.epochs >= 1, "vae.epochs", "a number >= 1", self.epochs)
+        require(self.latent_dim >= 1, "latent_dim", "a number >= 1", self.latent_dim)
+        require(self.epochs >= 1, "vae.epochs", "a number >= 1", self.epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +102,7 @@ class JudgeSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings:
+class TrainSettings(EngineSettings):
     """Train VAE, frozen lane classifier and predictor; each stage is cached and resumed on its own."""
 
     data_dir: Path = DATA_DIR
@@ -198,30 +192,11 @@ class TrainSettings:
     evaluate: bool = True
     """Evaluate on the test split at the end, and write report.html and results.json."""
 
-    seed: int = 0
-    """Of the predictor: initialisation, batches and noise."""
     stage_seed: int = 0
     """Of VAE, classifier and judges, so that runs with different seeds can share them."""
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda`, `mps`."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Arithmetic of the networks; weights stay fp32."""
-    threads: int = 1
-    """CPU threads of torch; part of what makes a run repeatable."""
-    deterministic: bool = False
-    """Ask torch for deterministic kernels (matters on GPUs)."""
-    tracker: Literal["none", "tensorboard", "wandb", "trackio"] = "none"
-    """Where the curves go beside metrics.jsonl."""
-    checkpoint_every: int = 200
-    """Optimizer steps between checkpoints."""
-    keep: int = 2
-    """Checkpoints kept per stage, beside the best."""
-    log_every: int = 20
-    """Optimizer steps between lines of metrics.jsonl."""
-    resume: str | None = setting(None, bare="latest")
-    """Continue the newest unfinished run, or the one at this path."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in (
             "lambda_cls",
             "classifier_noise",
@@ -230,17 +205,14 @@ class TrainSettings:
             "clip_norm",
             "dropout",
         ):
-            _require(getattr(self, name) >= 0, name, "a number >= 0", getattr(self, name))
-        for name in ("hidden_size", "batch_size", "epochs", "window_stride", "forced_steps", "checkpoint_every"):
-            _require(getattr(self, name) >= 1, name, "a number >= 1", getattr(self, name))
-        for name in ("threads", "keep", "log_every"):
-            _require(getattr(self, name) >= 1, name, "a number >= 1", getattr(self, name))
-        for name in ("seed", "stage_seed"):
-            _require(getattr(self, name) >= 0, name, "a number >= 0", getattr(self, name))
-        _require(self.lr > 0, "lr", "a number > 0", self.lr)
-        _require(self.open_loop_steps >= 0, "open_loop_steps", "a number >= 0", self.open_loop_steps)
-        _require(0 <= self.scheduled_sampling_max <= 1, "scheduled_sampling_max", "0 to 1", self.scheduled_sampling_max)
-        _require(self.steps is None or self.steps >= 1, "steps", "a number >= 1", self.steps)
+            require(getattr(self, name) >= 0, name, "a number >= 0", getattr(self, name))
+        for name in ("hidden_size", "batch_size", "epochs", "window_stride", "forced_steps"):
+            require(getattr(self, name) >= 1, name, "a number >= 1", getattr(self, name))
+        require(self.stage_seed >= 0, "stage_seed", "a number >= 0", self.stage_seed)
+        require(self.lr > 0, "lr", "a number > 0", self.lr)
+        require(self.open_loop_steps >= 0, "open_loop_steps", "a number >= 0", self.open_loop_steps)
+        require(0 <= self.scheduled_sampling_max <= 1, "scheduled_sampling_max", "0 to 1", self.scheduled_sampling_max)
+        require(self.steps is None or self.steps >= 1, "steps", "a number >= 1", self.steps)
 
     @property
     def window(self) -> int:

@@ -7,12 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from drivelab_shared import engine
-from drivelab_shared.engine import Stopped, StopSignal
 from drivelab_shared.errors import UserError
+from drivelab_shared.job import run_job
 from drivelab_shared.modules import num_parameters
 from drivelab_shared.networks import Network, save_network, weights_hash
-from drivelab_shared.runs import Run, open_run
+from drivelab_shared.runs import Run
 from latent_predictor.config import TrainSettings
 from latent_predictor.data.make_data import ensure_data
 from latent_predictor.data.store import Store, open_store, window_starts
@@ -45,29 +44,13 @@ def train(settings: TrainSettings) -> None:
     Raises:
         UserError: the data or a setting is wrong.
     """
-    accelerator = engine.start(
-        settings.device,
-        precision=settings.precision,
-        threads=settings.threads,
-        deterministic=settings.deterministic,
-        tracker=settings.tracker,
+    run_job(
+        PACKAGE,
+        settings,
+        settings.run_dir,
+        prepare=lambda: ensure_data(settings.data_dir),
+        stages=lambda run, stop: _train_stages(Session(settings, run, stop, _open_store(settings, run))),
     )
-    with accelerator.main_process_first():
-        if accelerator.is_main_process:
-            ensure_data(settings.data_dir)
-    run = open_run(PACKAGE, settings, accelerator, run_dir=settings.run_dir, resume=settings.resume)
-    accelerator.print(f"run: {run.folder}")
-    with StopSignal() as stop:
-        try:
-            _train_stages(Session(settings, run, stop, _open_store(settings, run)))
-        except Stopped:
-            run.finish("preempted")
-            accelerator.print(f"stopped; `{PACKAGE} train --resume {run.folder}` goes on")
-            return
-        except BaseException:
-            run.finish("failed")
-            raise
-    run.finish("finished")
 
 
 def _open_store(settings: TrainSettings, run: Run) -> Store:

@@ -15,7 +15,7 @@ from v2x_teacher.config import AblateSettings
 from v2x_teacher.figures import ADE, Comparison, figures
 from v2x_teacher.scores import Scores
 from v2x_teacher.situations import HIDDEN
-from v2x_teacher.tables import percent, score_tables
+from v2x_teacher.tables import COLLAPSED, percent, score_tables
 
 HORIZONS_S = (2.5, 3.5)
 TITLES = {
@@ -24,6 +24,7 @@ TITLES = {
     "recipes": "The robust recipe without one part each",
     "backbones": "Backbones and poolings",
 }
+NEGLIGIBLE = 0.01
 NOTHING = 0.98
 """Share of the train mean's error from which on a recipe has learned nothing but the mean."""
 
@@ -51,8 +52,13 @@ def suite_tables(
         bars = create("bars", "What it must reach", _bars(robust, situations), bar_conclusions)
         return [bars, *score_tables(robust, situations, (*HORIZONS_S, 4.5), create)]
     if settings.suite == "fixes":
-        rows = _fix_rows(comparisons)
-        return [create("fixes", TITLES["fixes"], rows, lambda _: list(_fix_conclusions(comparisons)))]
+        rows = list(_fix_rows(comparisons))
+        errors = [row for row in rows if row.metric == "ADE [m]"]
+        others = [row for row in rows if row.metric != "ADE [m]"]
+        return [
+            create("fixes", TITLES["fixes"], iter(errors), lambda _: list(_fix_conclusions(comparisons))),
+            create("fixes-details", "The same runs: spread and paired differences", iter(others)),
+        ]
     if settings.suite == "backbones":
         return [create("backbones", TITLES["backbones"], _backbone_rows(comparisons, folders))]
     rows = list(_recipe_rows(comparisons))
@@ -112,27 +118,39 @@ def _fix_conclusions(comparisons: dict[str, Comparison]) -> Iterator[str]:
         f"labels: the train mean alone is off by {mean['rows']:.1f} m on row labels and by {mean['time']:.1f} m on "
         "labels by time, before anything is learned"
     )
-    for labels in LABELS:
-        for name in (ORIGINAL, *ALONE, ORIGINAL_FIXED, ROBUST_TINY, ROBUST):
-            yield _verdict(name, labels, comparisons[f"{name}, {labels}"], comparisons[f"{ORIGINAL}, {labels}"])
+    for name in (ORIGINAL, *ALONE, ORIGINAL_FIXED, ROBUST_TINY, ROBUST):
+        yield _verdict(name, comparisons[f"{name}, time"], by_labels["time"])
+    on_rows = {name: c for name, c in comparisons.items() if name.endswith(", rows")}
+    shares = {name: c.quotient(ADE, "teacher", "train mean") for name, c in on_rows.items()}
+    best = min(shares, key=lambda name: shares[name].value)
+    yield (
+        f"on row labels the best recipe ({best.removesuffix(', rows')}) is "
+        f"{100 * (1 - shares[best].value):.0f} % [{100 * (1 - shares[best].high):.0f}, "
+        f"{100 * (1 - shares[best].low):.0f}] below the train mean"
+    )
 
 
-def _verdict(name: str, labels: str, comparison: Comparison, original: Comparison) -> str:
+def _verdict(name: str, comparison: Comparison, original: Comparison) -> str:
+    """What a recipe does on labels by time."""
     error = comparison.interval(ADE, "teacher").value
     share = comparison.quotient(ADE, "teacher", "train mean")
     learned = (
         "no better than the train mean" if share.high > NOTHING else f"{100 * (1 - share.value):.0f} % below the mean"
     )
+    spread = [comparison.interval(figures(HORIZONS_S)[f"spread_{axis}"], "teacher").value for axis in "xy"]
+    learned += "; collapsed to one trajectory" if max(spread) < COLLAPSED else ""
     if name == ORIGINAL:
-        return f"{labels} labels, original: {error:.2f} m, {learned}"
+        return f"on labels by time, original: {error:.2f} m, {learned}"
     gain = comparison.skill("teacher", "teacher", other=original)
-    if gain.low > 0:
+    if abs(gain.value) < NEGLIGIBLE:
+        verdict = "makes no difference (less than 1 %)"
+    elif gain.low > 0:
         verdict = f"**helps** by {100 * gain.value:.0f} % [{100 * gain.low:.0f}, {100 * gain.high:.0f}]"
     elif gain.high < 0:
         verdict = f"**harms** by {-100 * gain.value:.0f} % [{-100 * gain.high:.0f}, {-100 * gain.low:.0f}]"
     else:
         verdict = "makes no difference that the intervals would show"
-    return f"{labels} labels, {name}: {error:.2f} m, {verdict}; {learned}"
+    return f"{name}: {error:.2f} m, {verdict}; {learned}"
 
 
 # --- parts and backbones ----------------------------------------------------------------------------------------------

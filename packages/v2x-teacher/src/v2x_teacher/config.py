@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from drivelab_shared.settings import setting
+from drivelab_shared.settings import EngineSettings, require, setting
 
 DATA_DIR = Path("data/v2x-teacher")
 CACHE_DIR = Path("runs/v2x-teacher/cache")
@@ -22,12 +22,6 @@ Loss = Literal["mse", "smooth_l1", "huber", "l2", "laplace_nll", "wta"]
 
 PROMPT = "Predict the path of the vehicle over the next 4.5 seconds."
 """No place, no street, no coordinates: a prompt that names the junction gives the usual path away."""
-
-
-def _require(holds: bool, name: str, expected: str, found: object) -> None:
-    """Raise the ValueError that the command line prints as `setting: expected X, got Y`."""
-    if not holds:
-        raise ValueError(f"{name}: expected {expected}, got {found!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +56,13 @@ class MakeDataSettings:
     """Drive N is a pure function of (seed, N)."""
 
     def __post_init__(self) -> None:
-        _require(self.num_sequences >= 3, "num_sequences", "at least 3, one per split", self.num_sequences)
-        _require(self.seconds >= 6, "seconds", "at least 6: past, present and 4.5 s of future", self.seconds)
-        _require(self.picture_every >= 1, "picture_every", "a number >= 1", self.picture_every)
-        _require(self.width >= 32 and self.width % 16 == 0, "width", "a multiple of 16, at least 32", self.width)
-        _require(self.position_noise_m >= 0, "position_noise_m", "a number >= 0", self.position_noise_m)
-        _require(0 <= self.drop_frames < 1, "drop_frames", "0 to 1", self.drop_frames)
-        _require(self.workers >= 0, "workers", "a number >= 0", self.workers)
+        require(self.num_sequences >= 3, "num_sequences", "at least 3, one per split", self.num_sequences)
+        require(self.seconds >= 6, "seconds", "at least 6: past, present and 4.5 s of future", self.seconds)
+        require(self.picture_every >= 1, "picture_every", "a number >= 1", self.picture_every)
+        require(self.width >= 32 and self.width % 16 == 0, "width", "a multiple of 16, at least 32", self.width)
+        require(self.position_noise_m >= 0, "position_noise_m", "a number >= 0", self.position_noise_m)
+        require(0 <= self.drop_frames < 1, "drop_frames", "0 to 1", self.drop_frames)
+        require(self.workers >= 0, "workers", "a number >= 0", self.workers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +82,7 @@ class LabelSettings:
     """Go on with labels that no car can drive. Noted in the manifest."""
 
     def __post_init__(self) -> None:
-        _require(self.max_gap_s > 0, "labels.max_gap_s", "a number > 0", self.max_gap_s)
+        require(self.max_gap_s > 0, "labels.max_gap_s", "a number > 0", self.max_gap_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +132,8 @@ class BackboneSettings:
     def __post_init__(self) -> None:
         for name in ("height", "width"):
             value = getattr(self, name)
-            _require(value >= 32 and value % 32 == 0, f"backbone.{name}", "a multiple of 32", value)
-        _require(self.batch_size >= 1, "backbone.batch_size", "a number >= 1", self.batch_size)
+            require(value >= 32 and value % 32 == 0, f"backbone.{name}", "a multiple of 32", value)
+        require(self.batch_size >= 1, "backbone.batch_size", "a number >= 1", self.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,16 +172,16 @@ class HeadSettings:
     """Trajectories of `wta`, which trains the best one of them."""
 
     def __post_init__(self) -> None:
-        _require(self.hidden_size >= 1, "head.hidden_size", "a number >= 1", self.hidden_size)
+        require(self.hidden_size >= 1, "head.hidden_size", "a number >= 1", self.hidden_size)
         for name in ("dropout", "feature_dropout"):
-            _require(0 <= getattr(self, name) < 1, f"head.{name}", "0 to 1", getattr(self, name))
+            require(0 <= getattr(self, name) < 1, f"head.{name}", "0 to 1", getattr(self, name))
         for name in ("target_scale", "loss_beta_m"):
-            _require(getattr(self, name) > 0, f"head.{name}", "a number > 0", getattr(self, name))
-        _require(self.num_modes >= 1, "head.num_modes", "a number >= 1", self.num_modes)
+            require(getattr(self, name) > 0, f"head.{name}", "a number > 0", getattr(self, name))
+        require(self.num_modes >= 1, "head.num_modes", "a number >= 1", self.num_modes)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings:
+class TrainSettings(EngineSettings):
     """Compute the backbone's features once, then train the head; or fine-tune both."""
 
     data_dir: Path = DATA_DIR
@@ -242,36 +236,21 @@ class TrainSettings:
     evaluate: bool = True
     """Evaluate on the test split at the end, and write report.html and results.json."""
 
-    seed: int = 0
-    """Of initialisation, batches and dropout."""
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda`, `mps`."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Arithmetic of the networks; weights stay fp32."""
-    threads: int = 1
-    """CPU threads of torch; part of what makes a run repeatable."""
-    deterministic: bool = False
-    """Ask torch for deterministic kernels (matters on GPUs)."""
-    tracker: Literal["none", "tensorboard", "wandb", "trackio"] = "none"
-    """Where the curves go beside metrics.jsonl."""
     checkpoint_every: int = 500
     """Optimizer steps between checkpoints."""
-    keep: int = 2
-    """Checkpoints kept per stage, beside the best."""
     log_every: int = 50
     """Optimizer steps between lines of metrics.jsonl."""
-    resume: str | None = setting(None, bare="latest")
-    """Continue the newest unfinished run, or the one at this path."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "accumulation", "epochs", "threads", "checkpoint_every", "keep", "log_every"):
-            _require(getattr(self, name) >= 1, name, "a number >= 1", getattr(self, name))
-        for name in ("warmup_steps", "weight_decay", "clip_norm", "lora_rank", "seed"):
-            _require(getattr(self, name) >= 0, name, "a number >= 0", getattr(self, name))
+        super().__post_init__()
+        for name in ("batch_size", "accumulation", "epochs"):
+            require(getattr(self, name) >= 1, name, "a number >= 1", getattr(self, name))
+        for name in ("warmup_steps", "weight_decay", "clip_norm", "lora_rank"):
+            require(getattr(self, name) >= 0, name, "a number >= 0", getattr(self, name))
         for name in ("head_lr", "backbone_lr"):
-            _require(getattr(self, name) > 0, name, "a number > 0", getattr(self, name))
-        _require(0 <= self.final_lr_share <= 1, "final_lr_share", "0 to 1", self.final_lr_share)
-        _require(self.steps is None or self.steps >= 1, "steps", "a number >= 1", self.steps)
+            require(getattr(self, name) > 0, name, "a number > 0", getattr(self, name))
+        require(0 <= self.final_lr_share <= 1, "final_lr_share", "0 to 1", self.final_lr_share)
+        require(self.steps is None or self.steps >= 1, "steps", "a number >= 1", self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,6 +290,12 @@ class EvaluateSettings(RunReader):
     num_bootstrap: int = 1000
     """Resamplings of test sequences behind each 95 % interval."""
 
+    def __post_init__(self) -> None:
+        horizons = self.horizons_s
+        is_fine = 0 < len(horizons) == len(set(horizons)) and all(0.1 <= horizon <= 4.5 for horizon in horizons)
+        require(is_fine, "horizons_s", "different numbers of seconds from 0.1 to 4.5", horizons)
+        require(self.num_bootstrap >= 1, "num_bootstrap", "a number >= 1", self.num_bootstrap)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AblateSettings:
@@ -338,6 +323,11 @@ class AblateSettings:
     threads: int = 1
     """CPU threads of each training run."""
 
+    def __post_init__(self) -> None:
+        require(len(self.seeds) > 0, "seeds", "at least one number", self.seeds)
+        for name in ("jobs", "num_bootstrap"):
+            require(getattr(self, name) >= 1, name, "a number >= 1", getattr(self, name))
+
 
 @dataclass(frozen=True, kw_only=True)
 class DiagnoseSettings(RunReader):
@@ -347,6 +337,10 @@ class DiagnoseSettings(RunReader):
     """Samples behind cosines and spreads."""
     num_draws: int = 4
     """Forward passes with dropout on, to measure its noise against the difference between samples."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_samples", "num_draws"):
+            require(getattr(self, name) >= 2, name, "a number >= 2", getattr(self, name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -397,3 +391,7 @@ class BenchSettings:
     """CPU threads of torch."""
     seed: int = 0
     """Of everything drawn at random."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_samples", "epochs", "repeats"):
+            require(getattr(self, name) >= 1, name, "a number >= 1", getattr(self, name))

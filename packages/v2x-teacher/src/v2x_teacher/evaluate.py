@@ -1,5 +1,7 @@
 """Evaluate: predicted trajectories against the driven ones, beside every baseline without which they mean nothing."""
 
+import dataclasses
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +40,9 @@ def evaluate_run(run: Path, device: torch.device, settings: EvaluateSettings | N
 
     settings = settings or EvaluateSettings()
     trained = open_trained(run, device, settings)
+    if settings.split == "test" and not trained.inputs.samples.mask("test").any():
+        print("evaluate: these data have no test split: the figures are of the validation split", file=sys.stderr)
+        settings = dataclasses.replace(settings, split="val")
     scores, tags = score(trained, settings)
     output = settings.output_dir or (run if settings.run_dir is None else run / "evaluate")
     output.mkdir(parents=True, exist_ok=True)

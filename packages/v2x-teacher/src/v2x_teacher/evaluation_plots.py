@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from drivelab_shared.plots import BASELINE_COLOURS, COLOURS, Line, line_plot
 from v2x_teacher.figures import Comparison, mean_of
+from v2x_teacher.figures import Figure as Measure
 from v2x_teacher.scores import Method, Scores
 from v2x_teacher.trained import EGO_MLP, ONE_CAMERA, TEACHER
 
@@ -47,7 +48,7 @@ def error_over_time(comparison: Comparison, times_s: Float[np.ndarray, " steps"]
     return line_plot(lines, "seconds after the picture", "L2 at that moment [m]")
 
 
-def _at_step(step: int) -> object:
+def _at_step(step: int) -> Measure:
     return mean_of(lambda scores, method: scores.errors(method).l2[:, step])
 
 

@@ -11,7 +11,8 @@ from drivelab_shared.report import Report
 from drivelab_shared.results import Table
 from v2x_teacher.config import EvaluateSettings
 from v2x_teacher.data.labels import Samples
-from v2x_teacher.drawing.board import draw_case
+from v2x_teacher.data.recording import Recording
+from v2x_teacher.drawing.board import Case, draw_case
 from v2x_teacher.drawing.cases import CaseMaker
 from v2x_teacher.drawing.curves import curves_of
 from v2x_teacher.evaluation_plots import (
@@ -119,11 +120,11 @@ def _add_cases(report: Report, scores: Scores, trained: TrainedRun, settings: Ev
     maker = CaseMaker.of(inputs.recording, inputs.samples, step_times(inputs.samples), settings.ego_size_m)
     report.heading("What it sees and predicts")
     report.text(maker.how_drawn)
-    for index, title in _chosen(scores, inputs.recording, inputs.samples, rows):
+    for index, title in chosen_cases(scores, inputs.recording, inputs.samples, rows):
         report.picture(draw_case(_case(maker, scores, index, int(rows[index]), title)), "", title)
 
 
-def _case(maker: CaseMaker, scores: Scores, index: int, row: int, title: str) -> object:
+def _case(maker: CaseMaker, scores: Scores, index: int, row: int, title: str) -> Case:
     sequence, frame = scores.ids[index].split("/")
     answers = {name: method.trajectories[index] for name, method in scores.methods.items()}
     modes = scores.methods["teacher"].modes
@@ -133,8 +134,8 @@ def _case(maker: CaseMaker, scores: Scores, index: int, row: int, title: str) ->
     return maker.case(row, title, subtitle, curves)
 
 
-def _chosen(scores: Scores, recording: object, samples: Samples, rows: np.ndarray) -> Iterator[tuple[int, str]]:
-    """Samples that are shown, and why: chosen by rule, not by looks."""
+def chosen_cases(scores: Scores, recording: Recording, samples: Samples, rows: np.ndarray) -> Iterator[tuple[int, str]]:
+    """Samples that are shown, and why: worst, median, best, and one with hidden cross traffic if there is any."""
     error = np.nanmean(scores.errors("teacher").l2, axis=1)
     order = np.argsort(error)
     places = {"Worst": order[-1], "Median": order[len(order) // 2], "Best": order[0]}
@@ -142,7 +143,9 @@ def _chosen(scores: Scores, recording: object, samples: Samples, rows: np.ndarra
         yield int(index), f"{name} of {len(order)} samples: off by {error[index]:.2f} m on average"
     chosen = np.zeros(len(samples), dtype=bool)
     chosen[rows] = True
-    hidden = np.flatnonzero(hidden_cross_traffic(recording, samples.take(chosen))) if not samples.row_labels else []
+    shown = samples.take(chosen)
+    is_hidden = hidden_cross_traffic(recording, shown) if not samples.row_labels else np.zeros(len(shown), dtype=bool)
+    hidden = np.flatnonzero(is_hidden & (shown.history_s > 0))
     if len(hidden) and "CTRV" in scores.methods:
         surprise = np.nanmean(scores.errors("CTRV").l2[hidden], axis=1)
         index = int(hidden[np.argmax(surprise)])

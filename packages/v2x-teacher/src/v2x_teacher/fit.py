@@ -83,6 +83,8 @@ def fit(
     """
     accelerator, folder = run.accelerator, run.folder / "checkpoints" / stage
     world, rank = accelerator.num_processes, accelerator.process_index
+    if batch_size % world:  # or the passes of a step would differ in size
+        raise UserError(f"batch_size: expected a multiple of the {world} processes, got {batch_size}")
     network, optimizer = accelerator.prepare(network, torch.optim.AdamW(_groups(network, schedule)))
     parts = checkpoint.Parts({stage: network}, {"optimizer": optimizer})
     start, best = 0, None

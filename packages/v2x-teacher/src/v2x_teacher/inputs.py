@@ -2,7 +2,10 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from torch import Tensor
 from drivelab_shared.errors import UserError
 from drivelab_shared.seeding import keyed_rng
 from v2x_teacher.config import Cameras, LabelSettings, TrainSettings
+from v2x_teacher.data.check_data.usable import unusable
 from v2x_teacher.data.kinematics import prior
 from v2x_teacher.data.labels import TIMES_S, Samples, build_samples, require_plausible
 from v2x_teacher.data.open_recording import open_recording
@@ -23,9 +27,12 @@ from v2x_teacher.models.backbone import Backbone
 from v2x_teacher.models.build import build_backbone, build_trainable_backbone
 from v2x_teacher.models.pooling import num_vectors
 from v2x_teacher.models.teacher import Teacher
+from v2x_teacher.pictures import read_picture
 from v2x_teacher.scores import Method
 
 CHUNK = 256
+SHORTEST_PAST_S = 0.15
+"""Two steps. With less nobody knows how fast the vehicle was, and "at rest" would be a wrong guess by many metres."""
 PER_CAMERA = ("mean", "flat", "attn")
 """Poolings whose vectors belong to one camera each, where the views are separate."""
 
@@ -224,14 +231,48 @@ def open_samples(
         first, count = recording.errors[0], len(recording.errors)
         more = f"({count} errors in all: check-data lists them, --skip_invalid goes on without them)"
         raise UserError(f"{first.source}: {first.message} {more}")
+    for problem in recording.errors:
+        print(f"left out: {problem.source}: {problem.message}", file=sys.stderr)
     samples = build_samples(recording, labels, needs_future=needs_future)
-    usable = np.array([pair.vehicle_image.is_file() for pair in samples.pairs], dtype=bool)
-    if not usable.all():
-        samples.excluded["no picture"] += int((~usable).sum())
-        samples = samples.take(usable)
+    samples = _without(samples, "no picture", [not pair.vehicle_image.is_file() for pair in samples.pairs])
     if needs_future:
+        if recording.poses and not samples.row_labels:
+            samples = _without(samples, f"less than {SHORTEST_PAST_S:g} s of past", samples.history_s < SHORTEST_PAST_S)
         require_plausible(samples, labels, str(recording.root))
-    return recording, samples
+    return recording, _usable(recording, samples) if skip_invalid else samples
+
+
+def _without(samples: Samples, reason: str, bad: Sequence[bool] | np.ndarray) -> Samples:
+    """The other samples; what is left out is counted."""
+    bad = np.asarray(bad, dtype=bool)
+    if bad.any():
+        samples.excluded[reason] += int(bad.sum())
+    return samples.take(~bad)
+
+
+def _usable(recording: Recording, samples: Samples) -> Samples:
+    """Without what check-data rejects; each sample is counted by the first reason."""
+    kept = np.ones(len(samples), dtype=bool)
+    for reason, bad in unusable(recording, samples, _unreadable(samples)).items():
+        if count := int((bad & kept).sum()):
+            samples.excluded[reason] += count
+        kept &= ~bad
+    return samples.take(kept)
+
+
+def _unreadable(samples: Samples) -> set[Path]:
+    """Pictures that cannot be decoded, found by decoding all of them, small."""
+    paths = {path for pair in samples.pairs for path in (pair.vehicle_image, pair.infrastructure_image) if path}
+
+    def is_readable(path: Path) -> bool:
+        try:
+            read_picture(path, 8, 8)
+        except UserError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        return {path for path, is_fine in zip(paths, workers.map(is_readable, paths), strict=True) if not is_fine}
 
 
 def open_inputs(settings: TrainSettings, device: torch.device) -> Inputs:
@@ -247,7 +288,16 @@ def open_inputs(settings: TrainSettings, device: torch.device) -> Inputs:
 
 
 def priors(settings: TrainSettings, samples: Samples) -> Float32[np.ndarray, "samples steps 2"]:
-    """What the head predicts the rest of."""
+    """What the head predicts the rest of.
+
+    Raises:
+        UserError: the head needs the motion, and the flat folder does not know it.
+    """
+    head = settings.head
+    if samples.row_labels and not samples.history_s.any() and (head.use_ego or head.prior != "none"):
+        found = f"got prior {head.prior} and use_ego {str(head.use_ego).lower()}"
+        remedy = "the data do not say how fast the vehicle was (--head.prior none --no-head.use_ego)"
+        raise UserError(f"head: expected prior none and use_ego false, {found}; {remedy}")
     return prior(settings.head.prior, samples.ego, step_times(samples)).astype(np.float32)
 
 

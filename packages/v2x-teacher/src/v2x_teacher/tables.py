@@ -93,6 +93,8 @@ def conclusions(
 
 def _compared(name: str, gain: Interval) -> str:
     better = "better than" if gain.value >= 0 else "worse than"
+    if not np.isfinite(gain.low):
+        return f"{abs(PERCENT * gain.value):.0f} % {better} {name}, of which too few sequences can say no interval"
     clear = "" if gain.low > 0 or gain.high < 0 else ", which may be chance"
     interval = f"[{PERCENT * gain.low:.0f}, {PERCENT * gain.high:.0f}]"
     return f"{abs(PERCENT * gain.value):.0f} % {better} {name} {interval}{clear}"

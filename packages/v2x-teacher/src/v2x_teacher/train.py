@@ -1,5 +1,6 @@
 """Train: data set -> samples -> features of the backbone, once -> trajectory head -> a run folder with a report."""
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,14 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from drivelab_shared import engine
-from drivelab_shared.engine import Stopped, StopSignal
+from drivelab_shared.engine import StopSignal
+from drivelab_shared.errors import UserError
+from drivelab_shared.job import run_job
 from drivelab_shared.modules import num_parameters
 from drivelab_shared.networks import save_network
-from drivelab_shared.runs import Run, open_run
+from drivelab_shared.runs import Run
 from drivelab_shared.seeding import seed_step
 from v2x_teacher.config import TrainSettings
-from v2x_teacher.data.labels import TIMES_S
+from v2x_teacher.data.labels import TIMES_S, implausible
 from v2x_teacher.data.make_data import ensure_data
 from v2x_teacher.fit import Schedule, fit
 from v2x_teacher.inputs import Inputs, open_inputs
@@ -35,36 +37,22 @@ def train(settings: TrainSettings) -> None:
     Raises:
         UserError: the data or a setting is wrong.
     """
-    accelerator = engine.start(
-        settings.device,
-        precision=settings.precision,
-        threads=settings.threads,
-        deterministic=settings.deterministic,
-        tracker=settings.tracker,
+    run_job(
+        PACKAGE,
+        settings,
+        settings.run_dir,
+        prepare=lambda: ensure_data(settings.data_dir),
+        stages=lambda run, stop: _train_stages(settings, run, stop),
     )
-    with accelerator.main_process_first():
-        if accelerator.is_main_process:
-            ensure_data(settings.data_dir)
-    run = open_run(PACKAGE, settings, accelerator, run_dir=settings.run_dir, resume=settings.resume)
-    accelerator.print(f"run: {run.folder}")
-    with StopSignal() as stop:
-        try:
-            _train_stages(settings, run, stop)
-        except Stopped:
-            run.finish("preempted")
-            accelerator.print(f"stopped; `{PACKAGE} train --resume {run.folder}` goes on")
-            return
-        except BaseException:
-            run.finish("failed")
-            raise
-    run.finish("finished")
 
 
 def _train_stages(settings: TrainSettings, run: Run, stop: StopSignal) -> None:
     with run.accelerator.main_process_first():
         inputs = open_inputs(settings, run.accelerator.device)
     run.require("data", inputs.fingerprint, "the data have changed: start a new run")
-    run.note(samples=inputs.counts(), forward_axis=inputs.samples.forward_axis)
+    impossible = {what: int(which.sum()) for what, which in implausible(inputs.samples).items()}
+    run.note(samples=inputs.counts(), forward_axis=inputs.samples.forward_axis, implausible=impossible)
+    inputs.rows("val")  # an empty split is refused before anything is learned
     _fit_stage(TEACHER, settings, inputs, run, stop)
     if settings.baselines:
         if inputs.knows_motion:
@@ -83,6 +71,9 @@ def _train_stages(settings: TrainSettings, run: Run, stop: StopSignal) -> None:
 def _fit_stage(stage: str, settings: TrainSettings, inputs: Inputs, run: Run, stop: StopSignal) -> None:
     """Train one network and keep it as models/<stage> of the run."""
     rows, device = inputs.rows("train"), run.accelerator.device
+    if settings.accumulation > len(rows):
+        expected = f"1 to {len(rows)}, as many as there are training samples"
+        raise UserError(f"accumulation: expected {expected}, got {settings.accumulation}")
     seed_step(settings.seed, 0, stream=100)
     steps = inputs.samples.truth.shape[1]
     network = build_teacher(settings.head, *inputs.head_shape(), steps, inputs.num_cameras, inputs.trainable_backbone)
@@ -91,6 +82,8 @@ def _fit_stage(stage: str, settings: TrainSettings, inputs: Inputs, run: Run, st
         _features_for_units(network.module, inputs, rows, device), inputs.samples.ego, residual, rows,
         settings.head.targets, settings.head.target_scale,
     )  # fmt: skip
+    learned = _learned(network.module)
+    run.accelerator.print(f"{stage}: {_described(learned, inputs)}")
     batch_size = min(settings.batch_size, len(rows) // settings.accumulation)
     num_steps = settings.steps or settings.epochs * (len(rows) // (batch_size * settings.accumulation))
     training = _Training(stage, settings, inputs, rows, run)
@@ -98,11 +91,27 @@ def _fit_stage(stage: str, settings: TrainSettings, inputs: Inputs, run: Run, st
         run, stop, stage, network.module, training.loss, len(rows), batch_size, _schedule(settings, num_steps),
         training.validate, select=settings.select,
     )  # fmt: skip
-    learned = num_parameters(network.module.head)
-    network.facts.update(head_parameters=learned, steps=num_steps, samples=len(rows))
+    network.facts.update(learned_parameters=learned, steps=num_steps, samples=len(rows))
     if run.accelerator.is_main_process:
         save_network(run.folder / "models" / stage, network)
     run.accelerator.wait_for_everyone()
+
+
+def _learned(teacher: Teacher) -> dict[str, int]:
+    """Parameters that learn, by part."""
+    parts = {"head": teacher.head} | ({"backbone": teacher.backbone} if teacher.backbone is not None else {})
+    return {name: sum(p.numel() for p in part.parameters() if p.requires_grad) for name, part in parts.items()}
+
+
+def _described(learned: Mapping[str, int], inputs: Inputs) -> str:
+    """What learns and what does not, and who decided it."""
+    text = ", ".join(f"{count:,} parameters of the {part}" for part, count in learned.items()) + " learn"
+    if inputs.backbone is None:
+        return f"{text}; it reads the motion alone"
+    frozen = num_parameters(inputs.backbone) - learned.get("backbone", 0)
+    variable = os.environ.get("FREEZE_BACKBONE")
+    decided = f" (FREEZE_BACKBONE={variable})" if variable else ""
+    return f"{text}; {frozen:,} of the backbone are frozen{decided}"
 
 
 def _features_for_units(teacher: Teacher, inputs: Inputs, rows: np.ndarray, device: torch.device) -> np.ndarray | None:
@@ -149,11 +158,12 @@ class _Training:
         predicted = self.inputs.method(network, rows, self.run.accelerator.device).trajectories
         errors = displacement(predicted, truth)
         spread = spread_ratio(predicted, truth)
-        figures = {"ade_m": float(np.nanmean(errors)), "fde_m": float(np.nanmean(errors[:, -1]))}
-        figures |= {f"l2_{h:g}s_m": float(np.nanmean(errors[:, round(h * 10) - 1])) for h in HORIZONS_S}
+        # Every step of these samples is known: what is not a number here was predicted, and must be seen.
+        figures = {"ade_m": float(errors.mean()), "fde_m": float(errors[:, -1].mean())}
+        figures |= {f"l2_{h:g}s_m": float(errors[:, round(h * 10) - 1].mean()) for h in HORIZONS_S}
         figures |= {"spread_x": float(spread[0]), "spread_y": float(spread[1])}
-        mean = np.nanmean(self.inputs.samples.truth[self.rows], axis=0)
-        figures["train_mean_ade_m"] = float(np.nanmean(displacement(np.broadcast_to(mean, truth.shape), truth)))
+        mean = self.inputs.samples.truth[self.rows].mean(axis=0)
+        figures["train_mean_ade_m"] = float(displacement(np.broadcast_to(mean, truth.shape), truth).mean())
         if self.stage == TEACHER and self.run.accelerator.is_main_process:
             print(range_line(truth, predicted, figures), file=sys.stderr)
             print(debug_line(truth, predicted, figures), file=sys.stderr)
@@ -167,7 +177,7 @@ def range_line(truth: np.ndarray, predicted: np.ndarray, figures: Mapping[str, f
     """
 
     def ranges(values: np.ndarray) -> str:
-        low, high = np.nanmin(values, axis=(0, 1)), np.nanmax(values, axis=(0, 1))
+        low, high = values.min(axis=(0, 1)), values.max(axis=(0, 1))
         return f"x [{low[0]:.1f}, {high[0]:.1f}] y [{low[1]:.1f}, {high[1]:.1f}]"
 
     return (

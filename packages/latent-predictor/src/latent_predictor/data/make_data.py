@@ -2,19 +2,16 @@
 
 import itertools
 import json
-import multiprocessing
 import os
-import signal
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from drivelab_shared.errors import UserError
+from drivelab_shared.workers import in_processes
 from latent_predictor.config import MakeDataSettings
 from latent_predictor.data import simulate, splits
 from latent_predictor.data.summary import summary
@@ -87,31 +84,12 @@ def _begin(settings: MakeDataSettings) -> list[int]:
 
 
 def _drives(settings: MakeDataSettings, indices: list[int]) -> Iterator[None]:
-    make = partial(_make_drive, settings)
-    workers = min(settings.workers or os.cpu_count() or 1, len(indices))
-    if workers <= 1:
-        yield from map(make, indices)
-        return
-    # Started afresh, not forked: a forked copy of a process with threads can deadlock.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_follow_parent) as pool:
-        yield from pool.map(make, indices)
+    return in_processes(partial(_make_drive, settings), indices, settings.workers)
 
 
 def _make_drive(settings: MakeDataSettings, index: int) -> None:
     path = settings.data_dir / file_name(index)
     write(path, simulate.drive(settings.seed, index, settings.num_frames, settings.view, path.stem))
-
-
-def _follow_parent() -> None:
-    """Leave Ctrl-C to the parent, and end with it even when it is killed: workers would wait for work forever."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def end_with_parent() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _import(settings: MakeDataSettings) -> str:

@@ -55,7 +55,7 @@ class Evidence:
     """Of CTRV; None where the data do not know the motion."""
     uses_ego: bool
     cosine: float
-    """Mean over pairs of samples, features as the backbone makes them; training split."""
+    """Mean over pairs of samples, features as the backbone makes them in eval mode; training split."""
     standardises: bool
     clipped: float
     """Share of standardised values at the limit; 0 where nothing is standardised."""
@@ -93,7 +93,7 @@ def impossible_labels(found: Evidence) -> str | None:
         return None
     return (
         f"labels are impossible: {count} of {found.num_samples} samples ({count / found.num_samples:.0%}) {what}; no "
-        "recipe can be judged on them: make them by time (`--labels.kind time`) and ask check-data"
+        "recipe can be judged on them: make them by time (`--labels.kind time`), and ask check-data what is wrong"
     )
 
 
@@ -113,8 +113,9 @@ def collapsed(found: Evidence) -> str | None:
         return None
     said = ["collapsed: every sample gets the same trajectory"]
     if found.cosine > ALIKE and not found.standardises:
+        noiseless = ", without their noise," if found.backbone_mode == "train" else ""
         said.append(
-            f"the features before the head already agree to {found.cosine:.4f} in cosine: standardise them "
+            f"the features before the head{noiseless} already agree to {found.cosine:.4f} in cosine: standardise them "
             "(`--head.standardise_features`)"
         )
     said.append(

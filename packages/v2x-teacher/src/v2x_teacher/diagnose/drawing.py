@@ -21,7 +21,7 @@ def bundle_plot(parts: Sequence["Part"], train_mean: Float[np.ndarray, "steps 2"
     """Driven trajectories in grey, predicted ones over them, one panel per split; metres, x to the right."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2 * len(parts), 4.4), layout="constrained")
+    figure = Figure(figsize=(5.2 * len(parts), 4.6), layout="compressed")
     for axes, part in zip(np.atleast_1d(figure.subplots(1, len(parts), sharex=True, sharey=True)), parts, strict=True):
         _bundle(axes, part.truth, "#999999", "driven", zorder=1)
         _bundle(axes, part.predicted, COLOURS[1], "predicted", zorder=2)

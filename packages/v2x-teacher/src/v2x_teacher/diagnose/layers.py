@@ -88,5 +88,6 @@ def _figure(sample: Sample, spreads: Mapping[str, Mapping[str, float]]) -> objec
     figure = line_plot(lines, "", SPREAD)
     axes = figure.axes[0]
     axes.set_yscale("log")
+    axes.set_ylim(min(axes.get_ylim()[0], 0.01), 1.5)  # or a healthy run would look as steep as a collapse
     axes.set_xticks(places, names, rotation=35, ha="right")
     return figure

@@ -23,7 +23,7 @@ from v2x_teacher.storage import FORMAT, load_teacher
 from v2x_teacher.trained import TEACHER
 
 NUM_BATCHES = 8
-START, END = "at the start", "after training"
+START, END = "start", "end"
 
 
 def measure_learning(sample: Sample) -> Section:
@@ -32,13 +32,13 @@ def measure_learning(sample: Sample) -> Section:
     settings = trained.settings
     trained_network = _as_trained(sample)
     gradients = {START: _gradients(sample, _at_the_start(sample)), END: _gradients(sample, trained_network)}
-    rows = [Row(name, f"gradient {when}", value) for when, found in gradients.items() for name, value in found.items()]
+    rows = [Row(name, f"gradient, {when}", value) for when, found in gradients.items() for name, value in found.items()]
     for name, module in _learning_parts(trained_network):
         rate = settings.backbone_lr if name == BACKBONE else settings.head_lr
-        rows.append(Row(name, "AdamW step [% of weights]", 100 * rate / _typical_weight(module)))
+        rows.append(Row(name, "AdamW step [%]", 100 * rate / _typical_weight(module)))
     reach, needed = reach_of(settings, _num_steps(sample)), _needed(sample)
-    rows.append(Row("bias of an output", "reach [target units]", reach))
-    rows.append(Row("bias of an output", "needed [target units]", needed))
+    rows.append(Row("bias of an output", "reach [units]", reach))
+    rows.append(Row("bias of an output", "needed [units]", needed))
     dead = _dead_part(gradients[END])
     sentences = [
         f"AdamW moves every number by about the learning rate, whatever the gradient: {reach:.3g} target units in "
@@ -49,7 +49,8 @@ def measure_learning(sample: Sample) -> Section:
     def show(report: Report) -> None:
         report.text(
             f"Norms of gradients are means over {NUM_BATCHES} batches of training samples, before clipping, in train "
-            "mode. The reach is how far a number can move in all steps together, the need how far the mean target is."
+            "mode; start and end are those of the training. AdamW's step is in percent of the typical weight. Reach is "
+            "how far a number can move in all steps together, needed how far the mean target is, in target units."
         )
 
     facts = {"dead_part": dead, "reach": reach, "needed": needed, "head_lr": settings.head_lr}

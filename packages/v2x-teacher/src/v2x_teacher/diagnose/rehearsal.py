@@ -33,7 +33,7 @@ RATES = {0.1: "a tenth of the learning rate", 10.0: "ten times the learning rate
 
 def measure_rehearsals(sample: Sample) -> Section:
     """Loss, spread and error after a short training, by what was changed."""
-    rows, found = [], {}
+    sample, rows, found = sample.still, [], {}
     for name, settings in variants(sample.trained.settings).items():
         found[name] = rehearsal = rehearse(sample, settings)
         rows += [
@@ -51,7 +51,7 @@ def measure_rehearsals(sample: Sample) -> Section:
     def show(report: Report) -> None:
         report.text(
             f"Trained on the {len(sample.train.rows)} training samples of this diagnosis, with their features as they "
-            "are now; spread is that of the predictions for them."
+            "are now, in eval mode; spread is that of the predictions for them, in shares of the truth's."
         )
 
     return Section(table, show, facts)

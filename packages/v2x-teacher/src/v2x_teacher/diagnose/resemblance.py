@@ -12,8 +12,7 @@ from jaxtyping import Float
 from drivelab_shared.report import Report
 from drivelab_shared.results import Row
 from v2x_teacher.diagnose.drawing import cosine_maps
-from v2x_teacher.diagnose.noise import backbone_in
-from v2x_teacher.diagnose.sample import Part, Sample, Section
+from v2x_teacher.diagnose.sample import Part, Sample, Section, backbone_in
 from v2x_teacher.models.head import LARGEST, SMALLEST_STD, Standardiser
 from v2x_teacher.models.pooling import READS_TEXT, pool
 
@@ -30,6 +29,9 @@ def measure_resemblance(sample: Sample) -> Section:
     if sample.trained.settings.head.pooling in READS_TEXT:
         for name, tokens in _tokens(sample).items():
             rows += _rows(name, tokens, _standardised(_fitted(tokens), tokens), train.split)
+    still = sample.still.train.features
+    if still is not train.features:
+        rows += _rows("all that is pooled, made in eval mode", still, _standardised(_fitted(still), still), train.split)
     before, beyond = mean_cosine(train.features), mean_cosine(after[train.split])
     clipped = float((np.abs(after[sample.held_out.split]) >= LARGEST).mean()) if head.standardises else 0.0
     if head.standardises:
@@ -42,11 +44,11 @@ def measure_resemblance(sample: Sample) -> Section:
     def show(report: Report) -> None:
         caption = (
             "Cosine between the features of each pair of training samples, as they come and standardised. A map of one "
-            "colour says that the pictures hardly matter. Neighbours are of one drive."
+            "colour says that the pictures hardly matter."
         )
         report.figure(cosine_maps(train.features, after[train.split]), caption, "Maps of cosines between samples")
 
-    return Section(table, show, {"cosine": before, "standardises": head.standardises, "clipped": clipped})
+    return Section(table, show, {"cosine": mean_cosine(still), "standardises": head.standardises, "clipped": clipped})
 
 
 def mean_cosine(vectors: Vectors) -> float:
@@ -85,7 +87,7 @@ def _pooled_rows(sample: Sample, part: Part, after: Vectors) -> Iterator[Row]:
 def _tokens(sample: Sample) -> dict[str, Vectors]:
     """What a text model's pooling mixes, of a few samples."""
     trained, inputs = sample.trained, sample.trained.inputs
-    backbone, groups = backbone_in("eval", trained), trained.inputs.backbone.num_groups(trained.inputs.num_cameras)
+    backbone, groups = backbone_in(trained, "eval"), trained.inputs.backbone.num_groups(trained.inputs.num_cameras)
     found: dict[str, list[np.ndarray]] = {}
     for rows in np.array_split(sample.few, -(-len(sample.few) // trained.settings.backbone.batch_size)):
         pictures = torch.from_numpy(np.array(inputs.views[rows])).to(trained.device)

@@ -1,7 +1,11 @@
 """What every part of the diagnosis looks at: samples of the training split and of another, and what the run says."""
 
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import redirect_stderr
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,7 +16,10 @@ from drivelab_shared.report import Report
 from drivelab_shared.results import Row, Table
 from drivelab_shared.seeding import seed_step
 from v2x_teacher.config import DiagnoseSettings, HeadSettings
+from v2x_teacher.features import encode_views
 from v2x_teacher.inputs import CHUNK
+from v2x_teacher.models.backbone import Backbone
+from v2x_teacher.models.build import build_backbone
 from v2x_teacher.models.head import TrajectoryHead
 from v2x_teacher.storage import build_teacher
 from v2x_teacher.trained import TrainedRun
@@ -85,6 +92,20 @@ class Sample:
         """Rows of some training samples, spread evenly."""
         return self.train.rows[evenly(len(self.train.rows), FEW)]
 
+    @property
+    def backbone_mode(self) -> Literal["eval", "train", "learns"]:
+        """In which the run's features were made; `learns` where the backbone is not frozen."""
+        learns = self.trained.inputs.trainable_backbone is not None
+        return "learns" if learns else self.trained.settings.backbone.mode
+
+    @cached_property
+    def still(self) -> "Sample":
+        """The same with features made in eval mode, where the run made them in train mode."""
+        if self.backbone_mode != "train":
+            return self
+        parts = [replace(part, features=encoded(self.trained, part.rows, "eval")) for part in self.parts]
+        return replace(self, train=parts[0], held_out=parts[-1])
+
     def fresh_head(self, settings: HeadSettings) -> TrajectoryHead:
         """A head before its first step; its units are those of the training samples here."""
         inputs, part = self.trained.inputs, self.train
@@ -132,6 +153,29 @@ def _features(trained: TrainedRun, rows: np.ndarray) -> np.ndarray:
     chunks = np.array_split(rows, -(-len(rows) // trained.settings.backbone.batch_size))
     pooled = (trained.teacher.pooled(inputs.backbone_inputs(chunk, trained.device)) for chunk in chunks)
     return np.concatenate([chunk.float().cpu().numpy() for chunk in pooled])
+
+
+def backbone_in(trained: TrainedRun, mode: Literal["eval", "train"]) -> Backbone:
+    """The run's backbone in this mode; one that learns with the weights that it has learned."""
+    if trained.inputs.trainable_backbone is not None:
+        return trained.teacher.backbone.train(mode == "train")
+    return build_backbone(replace(trained.settings.backbone, mode=mode)).to(trained.device)
+
+
+def encoded(
+    trained: TrainedRun, rows: Int64[np.ndarray, " some"], mode: Literal["eval", "train"], draw: int = 0
+) -> Float[np.ndarray, "some vectors width"]:
+    """Pooled features of some samples, made now. `draw` is that of the dropout."""
+    inputs, settings = trained.inputs, trained.settings
+    prompts = inputs.prompts
+    backbone = backbone_in(trained, mode)
+    with redirect_stderr(io.StringIO()):  # its progress
+        features = encode_views(
+            backbone, inputs.views[rows], [prompts[row] for row in rows], settings.head.pooling, trained.device,
+            settings.backbone.batch_size, draw=draw,
+        )  # fmt: skip
+    backbone.eval()
+    return features.astype(np.float32)
 
 
 def evenly(count: int, number: int) -> Int64[np.ndarray, " some"]:

@@ -70,7 +70,7 @@ def draw_view(
     ground_z_m: float,
     width: int,
     height: int,
-) -> UInt8[np.ndarray, "height width 3"]:
+) -> UInt8[np.ndarray, "drawn_height drawn_width 3"]:
     """The picture with the curves in it.
 
     Args:
@@ -109,7 +109,7 @@ def _enters(points: Float[np.ndarray, "points 2"], width: int, height: int) -> b
 
 def draw_plain(
     picture: UInt8[np.ndarray, "height width 3"], words: str, width: int, height: int
-) -> UInt8[np.ndarray, "height width 3"]:
+) -> UInt8[np.ndarray, "drawn_height drawn_width 3"]:
     """A picture whose camera nobody knows, with a note that says so."""
     canvas = Canvas(width, height, picture)
     note(canvas, words)

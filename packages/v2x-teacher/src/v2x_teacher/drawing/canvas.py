@@ -4,12 +4,12 @@ Places are in pixels of the finished picture, counted from its upper left corner
 (0.5, 0.5).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Real, UInt8
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 FACTOR = 2
@@ -17,7 +17,7 @@ INK, FAINT, PAPER, SHADE = "#222222", "#6f6f6f", "#ffffff", "#eef0f2"
 FAR_PX = 30_000.0
 """Places further out are moved in to here: what lies just before a camera is drawn at numbers that PIL cannot take."""
 
-Points = Float[np.ndarray, "points 2"]
+Points = Real[np.ndarray, "points 2"]
 Dash = tuple[float, float]
 """Pixels on, pixels off."""
 
@@ -50,9 +50,11 @@ class Canvas:
                 for end in (places[0], places[-1]):
                     self._disc(end, FACTOR * width / 2, colour)
 
-    def dot(self, place: Sequence[float], radius: float, fill: str, rim: str = PAPER, rim_width: float = 1.5) -> None:
+    def dot(
+        self, place: Real[np.ndarray, " 2"], radius: float, fill: str, rim: str = PAPER, rim_width: float = 1.5
+    ) -> None:
         """A disc with a rim."""
-        centre = _large(np.array([place]))[0]
+        centre = _large(place[None])[0]
         self._disc(centre, FACTOR * (radius + rim_width), rim)
         self._disc(centre, FACTOR * radius, fill)
 

@@ -88,7 +88,7 @@ def curves_of(
     return curves
 
 
-def draw_lines(canvas: Canvas, lines: Sequence[tuple[Style, Float[np.ndarray, "points 2"]]]) -> None:
+def draw_lines(canvas: Canvas, lines: Sequence[tuple[Style, Float[np.ndarray, "_ 2"]]]) -> None:
     """Lines in pixels, each in its own light halo, so that it stands out from asphalt, grass and other lines."""
     for style, points in lines:
         if len(points) > 1:

@@ -98,7 +98,8 @@ def draw_overhead(
     draw_lines(canvas, [(curve.style, window.places(curve.from_start())) for curve in curves])
     for curve in curves:
         _draw_marks(canvas, window, curve, times_s)
-    _name_seconds(canvas, window, curves, times_s)
+    if curves:
+        _name_seconds(canvas, window, curves, times_s)
     _draw_scale(canvas, window)
     return canvas.pixels()
 

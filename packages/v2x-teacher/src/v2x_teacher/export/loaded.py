@@ -24,8 +24,8 @@ from v2x_teacher.storage import load_teacher
 
 NETWORK = "teacher"
 
-Picture = Path | str | UInt8[np.ndarray, "height width 3"]
-"""A file, or RGB pixels; of any size."""
+Picture = Path | str | np.ndarray
+"""A file, or RGB pixels, uint8 [height, width, 3]; of any size."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class ExportedTeacher:
         self,
         vehicle_picture: Picture | None,
         infrastructure_picture: Picture | None = None,
-        ego: Sequence[float] = (0.0, 0.0, 0.0, 0.0),
+        ego: Sequence[float] | np.ndarray = (0.0, 0.0, 0.0, 0.0),
         prompt: str | None = None,
     ) -> Answer:
         """The next 4.5 s as seen from the vehicle at t0.

@@ -46,7 +46,7 @@ trajectory = answer.trajectory  # metres
 ```
 
 One picture at a time, in float32: the figures of the run to the last bit where it computed one at a time as well, else
-to about 1e-5 m.
+to about 1e-4 m.
 
 ## Standardisers
 

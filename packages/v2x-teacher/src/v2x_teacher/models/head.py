@@ -168,7 +168,7 @@ class TrajectoryHead(nn.Module):
         return (truth - prior - self.target_mean) / self.target_std
 
     def metres(
-        self, values: Float[Tensor, "batch *modes steps 2"], prior: Float[Tensor, "batch *modes steps 2"]
+        self, values: Float[Tensor, "batch *modes steps 2"], prior: Float[Tensor, "batch *#modes steps 2"]
     ) -> Float[Tensor, "batch *modes steps 2"]:
         """Target units to metres: the inverse of `targets`, and the only one."""
         return values * self.target_std + self.target_mean + prior

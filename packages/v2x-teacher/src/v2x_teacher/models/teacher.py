@@ -51,7 +51,7 @@ class Teacher(nn.Module):
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Head, and the parameters of the backbone that learn."""
-        frozen = {f"backbone.{name}" for name, _ in _fixed(self.backbone)} if self.backbone is not None else set()
+        frozen = {f"backbone.{name}" for name in _fixed(self.backbone)} if self.backbone is not None else set()
         state = super().state_dict(*args, **kwargs)
         return {name: tensor for name, tensor in state.items() if name not in frozen}
 
@@ -62,6 +62,14 @@ class Teacher(nn.Module):
         return super().load_state_dict(state_dict, strict=False, assign=assign)
 
 
-def _fixed(backbone: Backbone) -> list[tuple[str, Tensor]]:
-    parameters = [(name, p) for name, p in backbone.named_parameters() if not p.requires_grad]
-    return parameters + list(backbone.named_buffers())
+def _fixed(backbone: Backbone) -> list[str]:
+    """Names of what never changes. Running statistics do where the parameters beside them learn."""
+    every = backbone.named_parameters(remove_duplicate=False)  # tied ones under all of their names
+    parameters = [name for name, parameter in every if not parameter.requires_grad]
+    buffers = [
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, part in backbone.named_modules()
+        if not any(parameter.requires_grad for parameter in part.parameters(recurse=False))
+        for name, _ in part.named_buffers(recurse=False)
+    ]
+    return parameters + buffers

@@ -1,15 +1,10 @@
 """The verb `make-data`: simulated drives through junctions, written in a public layout."""
 
 import json
-import multiprocessing
-import os
 import shutil
-import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -18,6 +13,7 @@ from tqdm import tqdm
 
 from drivelab_shared.errors import UserError
 from drivelab_shared.files import replace_text
+from drivelab_shared.workers import in_processes
 from v2x_teacher.config import MakeDataSettings
 from v2x_teacher.data.make_data import dair, flat, spd
 from v2x_teacher.data.make_data.recorder import Recorder
@@ -83,15 +79,7 @@ def _begin(settings: MakeDataSettings) -> list[int]:
 
 
 def _sequences(settings: MakeDataSettings, indices: list[int]) -> Iterator[None]:
-    make = partial(_make_sequence, settings)
-    workers = min(settings.workers or os.cpu_count() or 1, len(indices))
-    if workers <= 1:
-        yield from map(make, indices)
-        return
-    # Started afresh, not forked: a forked copy of a process with threads can deadlock.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_follow_parent) as pool:
-        yield from pool.map(make, indices)
+    return in_processes(partial(_make_sequence, settings), indices, settings.workers)
 
 
 def _make_sequence(settings: MakeDataSettings, index: int) -> None:
@@ -100,17 +88,6 @@ def _make_sequence(settings: MakeDataSettings, index: int) -> None:
     recorder = Recorder(settings, plan, drive, Views(drive, settings.width))
     WRITERS[settings.layout].write_sequence(settings.data_dir, recorder)
     (settings.data_dir / MADE / str(index)).touch()
-
-
-def _follow_parent() -> None:
-    """Leave Ctrl-C to the parent, and end with it even when it is killed: workers would wait for work forever."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def end_with_parent() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _record(settings: MakeDataSettings) -> dict[str, object]:

@@ -1,0 +1,91 @@
+"""A real training process is killed twice at moments that nobody chose, and goes on each time."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drivelab_shared import runs
+from drivelab_shared.settings import dump
+from v2x_teacher.cli import main
+from v2x_teacher.train import train
+
+STEPS = 16
+
+
+@pytest.fixture(scope="module")
+def start():
+    """Starts `v2x-teacher train ARGUMENTS` in a process of its own, in which the slow imports are done already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["v2x_teacher.train", "v2x_teacher.models.tiny_florence", "torch._dynamo"])
+
+    def start(*arguments: object) -> BaseProcess:
+        process = context.Process(target=main, args=(["train", *map(str, arguments)],))
+        process.start()
+        return process
+
+    return start
+
+
+def has_logged(run: Path, step: int, since: float) -> bool:
+    """Whether this step, or a later one, was logged by the process that was started at `since`."""
+    with suppress(FileNotFoundError):
+        for text in (run / "metrics.jsonl").read_text().splitlines():
+            with suppress(ValueError):  # the line that is being written
+                line = json.loads(text)
+                if line["time"] >= since and line["step"] >= step:
+                    return True
+    return False
+
+
+def kill_after(process: BaseProcess, run: Path, step: int, seconds: float, since: float) -> None:
+    while process.is_alive() and not has_logged(run, step, since):
+        time.sleep(0.002)
+    time.sleep(seconds)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def weights(run: Path) -> bytes:
+    return (run / "models" / "teacher" / "model.safetensors").read_bytes()
+
+
+def logged(run: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "time"} for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_run_that_is_killed_twice_ends_like_an_uninterrupted_one(start, tiny_settings, tmp_path):
+    # The language half learns too: its steps are slow enough to be hit, and its dropout draws random numbers.
+    head = replace(tiny_settings.head, pooling="fixed")
+    settings = replace(tiny_settings, head=head, freeze_backbone=False, steps=STEPS, baselines=False)
+    train(replace(settings, run_dir=tmp_path / "reference"))
+
+    run = tmp_path / "run"
+    (tmp_path / "settings.yaml").write_text(dump(replace(settings, run_dir=run)))
+    rng = np.random.default_rng(0)
+    # The last steps are left out: a process must still be there when it is killed.
+    targets = sorted(rng.choice(STEPS - 6, size=2, replace=False) + 1)
+    moments = [(int(step), float(rng.uniform(0, 0.02))) for step in targets]
+    print(f"killed after {moments}")
+    arguments = ["--config", tmp_path / "settings.yaml"]
+    for step, seconds in moments:
+        since = time.time()
+        kill_after(start(*arguments), run, step, seconds, since)
+        arguments = ["--resume", run]
+    start(*arguments).join()
+    assert runs.read_manifest(run)["status"] == "finished"
+    assert weights(run) == weights(tmp_path / "reference")
+    assert logged(run) == logged(tmp_path / "reference")
