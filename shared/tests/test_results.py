@@ -9,6 +9,7 @@ from drivelab_shared import origin
 from drivelab_shared.results import (
     Row,
     Table,
+    bar_conclusions,
     markdown,
     pivot,
     plain,
@@ -272,3 +273,22 @@ def test_the_terminal_gets_aligned_columns_and_no_markup():
     shown = plain(Table.create("t", "Title", rows, [0], ["**ours** wins."]), "accuracy [%]").splitlines()
     assert shown[:3] == ["Title", "- ours wins.", ""]
     assert shown[4].index("81.4") == shown[5].index("9.0") == shown[3].index("1")
+
+
+@pytest.mark.parametrize(
+    ("bar", "value", "low", "high", "verdict"),
+    [
+        (">= 8", 9.0, 8.5, 10.0, "9.00 [8.50, 10.00]: reached, and the whole interval is."),
+        (">= 8", 9.0, 7.5, 10.0, "9.00 [7.50, 10.00]: reached."),
+        (">= 8", 8.0, None, None, "8.00: reached."),
+        (">= 8", 7.9, 7.0, 9.0, "7.90 [7.00, 9.00]: **missed**."),
+        ("> 0", 0.0, None, None, "0.00: **missed**."),
+        ("> 0", 0.2, 0.0, 0.4, "0.20 [0.00, 0.40]: reached."),
+        ("<= 5", 4.0, 3.0, 5.0, "4.00 [3.00, 5.00]: reached, and the whole interval is."),
+        ("<= 5", 4.0, 3.0, 5.1, "4.00 [3.00, 5.10]: reached."),
+        ("< 5", 5.0, 4.0, 6.0, "5.00 [4.00, 6.00]: **missed**."),
+    ],
+)
+def test_a_bar_is_judged_by_the_figure_and_by_the_worse_end_of_its_interval(bar, value, low, high, verdict):
+    name = f"gain (paired) over CV [%] (bar: {bar})"
+    assert bar_conclusions([Row(name, "quotient", value, low=low, high=high)]) == [f"{name}: {verdict}"]

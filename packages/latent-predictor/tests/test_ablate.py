@@ -1,6 +1,5 @@
 """Suites of recipes: their settings, what is trained again, and the tables from made-up and from real runs."""
 
-import json
 import subprocess
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 import latent_predictor
 from drivelab_shared import results
 from drivelab_shared import sweep as sweep_module
-from drivelab_shared.errors import UserError
 from drivelab_shared.settings import dump, load, parse
 from drivelab_shared.sweep import Recipe, Sweep
 from latent_predictor import ablate as ablate_module
@@ -141,63 +139,15 @@ def test_the_same_recipe_is_one_run_in_all_suites():
 # --- what is trained
 
 
-def replace_processes(monkeypatch, run) -> None:
-    """Only those that ablate starts: git is asked for the commit in the same way."""
-    monkeypatch.setattr(sweep_module, "subprocess", SimpleNamespace(run=run, STDOUT=subprocess.STDOUT))
-
-
-@pytest.fixture
-def commands(monkeypatch):
-    """Instead of starting processes, notes what would be started; the run then is finished."""
-    found = []
-
-    def note(command, stdout, **_):
-        found.append(command)
-        folder = Path(command[command.index("--run_dir") + 1])
-        (folder / "manifest.json").write_text(json.dumps({"status": "finished"}))
-        return subprocess.CompletedProcess(command, 0)
-
-    replace_processes(monkeypatch, note)
-    return found
-
-
-@pytest.mark.parametrize(("status", "expected"), [(None, "new"), ("running", "resumed"), ("finished", "kept")])
-def test_finished_runs_are_kept_unfinished_ones_resumed_and_missing_ones_made(tmp_path, commands, status, expected):
+def test_all_runs_share_data_cache_and_threads_and_have_no_twin(tmp_path):
     settings = AblateSettings(output_dir=tmp_path, data_dir=Path("drives"), cache_dir=Path("stages"), threads=2)
+    runs = sweep(settings)
+    assert (runs.module, runs.folder) == ("latent_predictor", tmp_path / "runs")
     recipe = recipes(settings)["recipes"][0]
-    folder = sweep(settings).run_folder(recipe, 1)
-    if status:
-        folder.mkdir(parents=True)
-        (folder / "manifest.json").write_text(json.dumps({"status": status}))
-    sweep(settings).train(recipe, 1)
-    if expected == "kept":
-        assert commands == []
-        return
-    ((_, *arguments),) = commands
-    assert arguments[:3] == ["-m", "latent_predictor", "train"]
-    assert ("--resume" in arguments) == (expected == "resumed")
-    arguments = arguments[3 : arguments.index("--resume") if expected == "resumed" else None]
+    arguments = (*recipe.arguments, *runs.common)
     assert parse(TrainSettings, arguments, prog="train", configs=CONFIGS, default_config="quick") == replace(
-        settings_of(recipe),
-        seed=1,
-        run_dir=folder,
-        data_dir=Path("drives"),
-        cache_dir=Path("stages"),
-        threads=2,
-        twin=False,
+        settings_of(recipe), data_dir=Path("drives"), cache_dir=Path("stages"), threads=2, twin=False
     )
-
-
-def test_a_failed_run_is_named_with_the_last_line_of_its_log(tmp_path, monkeypatch):
-    def fail(command, stdout, **_):
-        stdout.write("vae: 1/3\npredictor: step 4: expected finite losses, got loss nan\n")
-        stdout.flush()
-        return subprocess.CompletedProcess(command, 2)
-
-    replace_processes(monkeypatch, fail)
-    settings = AblateSettings(output_dir=tmp_path)
-    with pytest.raises(UserError, match=r"train.log: expected a finished run, got exit code 2: predictor: step 4: "):
-        sweep(settings).train(recipes(settings)["recipes"][0], 0)
 
 
 def test_a_suite_trains_evaluates_and_compares_real_runs_and_does_it_once(
@@ -213,7 +163,8 @@ def test_a_suite_trains_evaluates_and_compares_real_runs_and_does_it_once(
         started.append(command)
         return subprocess.CompletedProcess(command, main(command[3:]))
 
-    replace_processes(monkeypatch, run_here)
+    # Only the processes that a sweep starts: git is asked for the commit in the same way.
+    monkeypatch.setattr(sweep_module, "subprocess", SimpleNamespace(run=run_here, STDOUT=subprocess.STDOUT))
     settings = AblateSettings(
         suite="parts", data_dir=tiny_settings.data_dir, cache_dir=tiny_settings.cache_dir,
         output_dir=tmp_path / "ablate", seeds=(0,), num_bootstrap=50,

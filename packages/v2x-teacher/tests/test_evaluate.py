@@ -21,7 +21,7 @@ from v2x_teacher.evaluate import evaluate, evaluate_run, score
 from v2x_teacher.features import encode_views
 from v2x_teacher.figures import Comparison, figures
 from v2x_teacher.scores import Method, Scores
-from v2x_teacher.situations import HIDDEN, hidden_cross_traffic, load_situations
+from v2x_teacher.situations import HIDDEN, hidden_cross_traffic, load_situations, save_situations
 from v2x_teacher.tables import conclusions, evaluation_tables
 from v2x_teacher.train import train
 from v2x_teacher.trained import TrainedRun, open_trained
@@ -427,8 +427,40 @@ def test_a_horizon_that_nobody_predicts_is_one_line(tiny_run, capsys):
     assert "horizons_s: expected different numbers of seconds from 0.1 to 4.5, got (2.5, 6.0)" in printed
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"\x93NUMPY"])
-def test_another_file_in_the_place_of_situations_is_refused(tmp_path, content):
-    (tmp_path / "situations.npz").write_bytes(content)
-    with pytest.raises(UserError, match="situations.npz: expected the situations of an evaluation, got "):
+def as_text(path):
+    path.write_text("situations")
+
+
+def cut_off(path):
+    save_situations(path, {HIDDEN: np.ones(999, dtype=bool)})
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def one_array(path):
+    with path.open("wb") as file:
+        np.save(file, np.ones(3, dtype=bool))
+
+
+def numbers(path):
+    np.savez(path, **{HIDDEN: np.arange(3)})
+
+
+def objects(path):
+    np.savez(path, **{HIDDEN: np.array([{}], dtype=object)})
+
+
+@pytest.mark.parametrize("write", [as_text, cut_off, one_array, numbers, objects])
+def test_another_file_in_the_place_of_situations_is_refused(tmp_path, write):
+    write(tmp_path / "situations.npz")
+    with pytest.raises(UserError) as caught:
         load_situations(tmp_path / "situations.npz")
+    expected = f"{tmp_path / 'situations.npz'}: expected the situations of an evaluation, got "
+    assert str(caught.value).startswith(expected)
+    assert "\n" not in str(caught.value)
+
+
+def test_situations_come_back_as_they_were_saved(scored, tmp_path):
+    save_situations(tmp_path / "situations.npz", scored[1])
+    found = load_situations(tmp_path / "situations.npz")
+    assert found.keys() == scored[1].keys()
+    assert all(np.array_equal(found[name], which) for name, which in scored[1].items())

@@ -25,7 +25,7 @@ STEPS = 16
 def start():
     """Starts `v2x-teacher train ARGUMENTS` in a process of its own, in which the slow imports are done already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["v2x_teacher.train", "v2x_teacher.models.tiny_florence", "torch._dynamo"])
+    context.set_forkserver_preload(["v2x_teacher.train", "v2x_teacher.models.efficientnet", "torch._dynamo"])
 
     def start(*arguments: object) -> BaseProcess:
         process = context.Process(target=main, args=(["train", *map(str, arguments)],))
@@ -68,9 +68,10 @@ def logged(run: Path) -> list[dict]:
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_a_run_that_is_killed_twice_ends_like_an_uninterrupted_one(start, tiny_settings, tmp_path):
-    # The language half learns too: its steps are slow enough to be hit, and its dropout draws random numbers.
-    head = replace(tiny_settings.head, pooling="fixed")
-    settings = replace(tiny_settings, head=head, freeze_backbone=False, steps=STEPS, baselines=False)
+    # The backbone learns too: its steps are slow enough to be hit, and its stochastic depth draws random numbers.
+    backbone = replace(tiny_settings.backbone, kind="efficientnet")
+    settings = replace(tiny_settings, backbone=backbone, freeze_backbone=False, train_vision=True, baselines=False)
+    settings = replace(settings, steps=STEPS)
     train(replace(settings, run_dir=tmp_path / "reference"))
 
     run = tmp_path / "run"

@@ -50,9 +50,9 @@ def recipes(settings: AblateSettings) -> dict[str, list[Recipe]]:
         )
     ]
     without = {
-        "standardised features": ("--no-head.standardise_features",),
+        "standardised features": ("--head.no-standardise_features",),
         "feature dropout": ("--head.feature_dropout", "0"),
-        "the motion as an input": ("--no-head.use_ego",),
+        "the motion as an input": ("--head.no-use_ego",),
         "a prior": ("--head.prior", "none"),
         "the turn in the prior": ("--head.prior", "cv"),
         "standardised targets": ("--head.targets", "metres"),

@@ -123,10 +123,12 @@ def _fix_conclusions(comparisons: dict[str, Comparison]) -> Iterator[str]:
     on_rows = {name: c for name, c in comparisons.items() if name.endswith(", rows")}
     shares = {name: c.quotient(ADE, "teacher", "train mean") for name, c in on_rows.items()}
     best = min(shares, key=lambda name: shares[name].value)
+    share = shares[best]
+    # With a single sequence there is no interval.
+    interval = f" [{100 * (1 - share.high):.0f}, {100 * (1 - share.low):.0f}]" if np.isfinite(share.low) else ""
     yield (
         f"on row labels the best recipe ({best.removesuffix(', rows')}) is "
-        f"{100 * (1 - shares[best].value):.0f} % [{100 * (1 - shares[best].high):.0f}, "
-        f"{100 * (1 - shares[best].low):.0f}] below the train mean"
+        f"{100 * (1 - share.value):.0f} %{interval} below the train mean"
     )
 
 
@@ -134,9 +136,8 @@ def _verdict(name: str, comparison: Comparison, original: Comparison) -> str:
     """What a recipe does on labels by time."""
     error = comparison.interval(ADE, "teacher").value
     share = comparison.quotient(ADE, "teacher", "train mean")
-    learned = (
-        "no better than the train mean" if share.high > NOTHING else f"{100 * (1 - share.value):.0f} % below the mean"
-    )
+    is_mean = np.fmax(share.value, share.high) > NOTHING  # fmax: there may be no interval
+    learned = "no better than the train mean" if is_mean else f"{100 * (1 - share.value):.0f} % below the mean"
     spread = [comparison.interval(figures(HORIZONS_S)[f"spread_{axis}"], "teacher").value for axis in "xy"]
     learned += "; collapsed to one trajectory" if max(spread) < COLLAPSED else ""
     if name == ORIGINAL:

@@ -296,7 +296,7 @@ def priors(settings: TrainSettings, samples: Samples) -> Float32[np.ndarray, "sa
     head = settings.head
     if samples.row_labels and not samples.history_s.any() and (head.use_ego or head.prior != "none"):
         found = f"got prior {head.prior} and use_ego {str(head.use_ego).lower()}"
-        remedy = "the data do not say how fast the vehicle was (--head.prior none --no-head.use_ego)"
+        remedy = "the data do not say how fast the vehicle was (--head.prior none --head.no-use_ego)"
         raise UserError(f"head: expected prior none and use_ego false, {found}; {remedy}")
     return prior(settings.head.prior, samples.ego, step_times(samples)).astype(np.float32)
 

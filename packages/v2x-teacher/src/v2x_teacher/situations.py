@@ -1,6 +1,5 @@
 """Which samples show what: strata of the truth, and traffic that the vehicle could not see. For reporting only."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -52,7 +51,12 @@ def load_situations(path: Path) -> dict[str, np.ndarray]:
         UserError: it is another file.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
-        raise UserError(f"{path}: expected the situations of an evaluation, got {problem}") from problem
+        # Opened here, because numpy leaves a broken archive open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            found = dict(file)
+        if odd := [name for name, which in found.items() if which.dtype != bool or which.ndim != 1]:
+            raise ValueError(f"{odd[0]} of {found[odd[0]].dtype} {found[odd[0]].shape}")
+    except Exception as problem:  # broken archives raise whatever zipfile, zlib or numpy stumble over
+        text = " ".join(str(problem).split()) or type(problem).__name__
+        raise UserError(f"{path}: expected the situations of an evaluation, got {text}") from problem
+    return found
