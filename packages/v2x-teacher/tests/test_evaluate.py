@@ -1,7 +1,6 @@
-"""Evaluation of the tiny run: every row against what its network says sample by sample, and what is concluded."""
+"""Evaluation of the tiny run: every row against what its network says sample by sample, and the files it writes."""
 
 import shutil
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,19 +13,13 @@ from drivelab_shared.errors import UserError
 from v2x_teacher import evaluation_report
 from v2x_teacher.cli import main
 from v2x_teacher.config import EvaluateSettings, LabelSettings, MakeDataSettings
-from v2x_teacher.data.labels import Samples
 from v2x_teacher.data.make_data import make_data
-from v2x_teacher.data.recording import Box
 from v2x_teacher.evaluate import evaluate, evaluate_run, score
 from v2x_teacher.features import encode_views
-from v2x_teacher.figures import Comparison, figures
-from v2x_teacher.scores import Method, Scores
-from v2x_teacher.situations import HIDDEN, hidden_cross_traffic, load_situations, save_situations
-from v2x_teacher.tables import conclusions, evaluation_tables
+from v2x_teacher.scores import Scores
+from v2x_teacher.tables import evaluation_tables
 from v2x_teacher.train import train
 from v2x_teacher.trained import TrainedRun, open_trained
-
-from . import drives
 
 CPU = torch.device("cpu")
 QUICK = EvaluateSettings(num_bootstrap=50, device="cpu")
@@ -218,106 +211,6 @@ def test_situations_share_out_the_samples_and_their_errors(scores, scored, table
         assert found == pytest.approx(errors[chosen].mean(), rel=1e-4)
 
 
-def box(x, y, heading, seen_by):
-    """In the world; the vehicle stands at (100, 50) and looks along the world's y."""
-    c, s = np.cos(heading), np.sin(heading)
-    world_from_box = np.array([[c, -s, 0, 100 - y], [s, c, 0, 50 + x], [0, 0, 1, 0], [0, 0, 0, 1.0]])
-    return Box("Car", "1", world_from_box, (4.0, 2.0, 1.5), seen_by)
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "heading", "seen_by", "expected"),
-    [
-        (30, 20, 0.0, "inf", True),  # ahead, on the left, along the world's x: across
-        (30, 20, np.pi, "inf", True),  # the other way
-        (30, 20, np.deg2rad(40), "inf", True),
-        (30, 20, np.deg2rad(50), "inf", False),  # more along than across
-        (30, 20, 0.0, "coop", False),  # the vehicle sees it too
-        (30, 20, 0.0, "veh", False),
-        (-1, 20, 0.0, "inf", False),  # behind
-        (71, 20, 0.0, "inf", False),  # too far
-        (30, -61, 0.0, "inf", False),  # too far aside
-    ],
-)
-def test_hidden_cross_traffic_is_ahead_across_and_seen_by_the_infrastructure_alone(x, y, heading, seen_by, expected):
-    recording = drives.recording(drives.line(1, yaw=np.pi / 2, origin=(100.0, 50.0)))
-    (pair,) = recording.pairs
-    recording = replace(recording, boxes=lambda sequence, name: (box(x, y, heading, seen_by),))
-    world_from_ego = np.array([[[0, -1, 0, 100], [1, 0, 0, 50], [0, 0, 1, 0], [0, 0, 0, 1.0]]])
-    assert hidden_cross_traffic(recording, samples_at(pair, world_from_ego)).tolist() == [expected]
-
-
-def samples_at(pair, world_from_ego):
-    truth, ego = np.zeros((1, 45, 2), np.float32), np.zeros((1, 4), np.float32)
-    return Samples((pair,), (pair.sequence,), truth, ego, np.zeros(1), world_from_ego, Counter(), "x")
-
-
-# --- conclusions
-
-
-def made_up(error_m, *, constant=False, sequences=5, noise=0.0) -> Scores:
-    """A teacher that is off by so many metres, or that says the same for every sample, beside worse rows."""
-    rng = np.random.default_rng(0)
-    truth = np.cumsum(rng.normal([0.8, 0.1], [0.3, 0.1], (40, 1, 2)) * np.ones((1, 45, 1)), axis=1).astype(np.float32)
-
-    def off_by(metres):
-        jitter = 1 + noise * rng.normal(0, 1, (40, 1, 1))
-        return Method((truth + metres * jitter * [0.6, 0.8]).astype(np.float32))
-
-    mean = Method(np.broadcast_to(truth.mean(0), truth.shape).astype(np.float32))
-    methods = {
-        "teacher": mean if constant else off_by(error_m),
-        "trained without infrastructure": off_by(1.25),
-        "ego MLP": off_by(1.0),
-        "shuffled pictures": mean if constant else off_by(2.0),
-        "CTRV": off_by(4.0),
-        "train mean": mean,
-    }
-    names = tuple(f"s{index % sequences}" for index in range(40))
-    return Scores(tuple(f"{name}/{i:06d}" for i, name in enumerate(names)), names, truth, np.full(40, 8.0), methods)
-
-
-def concluded(scores, situations=None) -> list[str]:
-    comparison = Comparison([scores], 50, 0)
-    return conclusions(comparison, figures((2.5, 3.5, 4.5)), list(scores.methods), situations or {})
-
-
-def test_a_healthy_model_is_compared_and_its_predictions_vary():
-    hidden = {HIDDEN: np.arange(40) < 20}
-    assert concluded(made_up(1.0), hidden) == [
-        "the teacher is off by 1.00 m on average (ADE over 4.5 s)",
-        "75 % better than CTRV [75, 75]",
-        "0 % better than ego MLP [0, 0], which may be chance",
-        "20 % better than trained without infrastructure [20, 20]",
-        "50 % better than shuffled pictures [50, 50]",
-        f"on {HIDDEN}: 20 % better than trained without infrastructure [20, 20]",
-        "predictions vary 1.00 (x) and 1.00 (y) times as much as the truth",
-    ]
-
-
-def test_a_worse_model_is_called_worse():
-    assert "100 % worse than ego MLP [-100, -100]" in concluded(made_up(2.0))
-
-
-def test_a_difference_that_depends_on_the_sequence_may_be_chance():
-    assert any(
-        "ego MLP" in line and line.endswith(", which may be chance") for line in concluded(made_up(1.0, noise=1))
-    )
-
-
-def test_a_collapse_is_called_one():
-    found = concluded(made_up(0.0, constant=True))
-    assert "**it has collapsed**: every sample gets the same trajectory" in found
-    assert "**it is no better than the mean trajectory of the training split**" in found
-    assert not any("vary" in line for line in found)
-
-
-def test_one_sequence_gives_sentences_without_intervals():
-    found = concluded(made_up(1.0, sequences=1), {HIDDEN: np.arange(40) < 1})
-    assert not any("nan" in line for line in found)
-    assert any(line.startswith("75 % better than CTRV, of which too few sequences") for line in found)
-
-
 # --- the verb
 
 
@@ -425,42 +318,3 @@ def test_a_horizon_that_nobody_predicts_is_one_line(tiny_run, capsys):
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
     assert "horizons_s: expected different numbers of seconds from 0.1 to 4.5, got (2.5, 6.0)" in printed
-
-
-def as_text(path):
-    path.write_text("situations")
-
-
-def cut_off(path):
-    save_situations(path, {HIDDEN: np.ones(999, dtype=bool)})
-    path.write_bytes(path.read_bytes()[:100])
-
-
-def one_array(path):
-    with path.open("wb") as file:
-        np.save(file, np.ones(3, dtype=bool))
-
-
-def numbers(path):
-    np.savez(path, **{HIDDEN: np.arange(3)})
-
-
-def objects(path):
-    np.savez(path, **{HIDDEN: np.array([{}], dtype=object)})
-
-
-@pytest.mark.parametrize("write", [as_text, cut_off, one_array, numbers, objects])
-def test_another_file_in_the_place_of_situations_is_refused(tmp_path, write):
-    write(tmp_path / "situations.npz")
-    with pytest.raises(UserError) as caught:
-        load_situations(tmp_path / "situations.npz")
-    expected = f"{tmp_path / 'situations.npz'}: expected the situations of an evaluation, got "
-    assert str(caught.value).startswith(expected)
-    assert "\n" not in str(caught.value)
-
-
-def test_situations_come_back_as_they_were_saved(scored, tmp_path):
-    save_situations(tmp_path / "situations.npz", scored[1])
-    found = load_situations(tmp_path / "situations.npz")
-    assert found.keys() == scored[1].keys()
-    assert all(np.array_equal(found[name], which) for name, which in scored[1].items())

@@ -98,7 +98,7 @@ class BatchNormed(Backbone):
     """Two layers with running statistics, of which perhaps only the second learns."""
 
     def __init__(self):
-        sizes = {"views": "separate", "height": 32, "picture_width": 64, "mean": (0,) * 3, "std": (1,) * 3}
+        sizes = {"views": "separate", "height": 32, "picture_width": 64, "mean": (0.0,) * 3, "std": (1.0,) * 3}
         super().__init__("normed", 3, **sizes)
         self.first, self.second = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
 
@@ -178,16 +178,6 @@ def test_head_and_backbone_learn_with_rates_of_their_own_and_only_matrices_decay
         rate = 0.5 if name.startswith("head.") else 0.25
         is_matrix = parameter.ndim > 1
         assert found[id(parameter)] == (rate, rate, 0.125 if is_matrix else 0.0, is_matrix), name
-
-
-def test_the_learning_rate_is_a_function_of_the_step():
-    settings = TrainSettings(lr_schedule="cosine", final_lr_share=0.2, warmup_steps=3)
-    schedule = _schedule(settings, 11)
-    # Three steps up to 1, then half a cosine over eight steps from 1 to 0.2.
-    expected = [0.25, 0.5, 0.75, 1.0, *(0.2 + 0.4 * (1 + c) for c in (2**-0.5, 0.0, -(2**-0.5)))]
-    assert [schedule.share_at(step) for step in (0, 1, 2, 3, 5, 7, 9)] == pytest.approx(expected)
-    constant = _schedule(replace(settings, lr_schedule="constant"), 11)
-    assert [constant.share_at(step) for step in (2, 3, 10)] == [0.75, 1.0, 1.0]
 
 
 # --- its folder

@@ -12,22 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
 from safetensors.torch import load_file
-from torch import nn
 
-from drivelab_shared import engine, runs
-from drivelab_shared.engine import StopSignal
+from drivelab_shared import runs
 from drivelab_shared.errors import UserError
 from drivelab_shared.modules import num_parameters
-from drivelab_shared.runs import Run, open_run
+from drivelab_shared.runs import Run
 from v2x_teacher import evaluate as evaluate_module
-from v2x_teacher.config import EvaluateSettings, LabelSettings, MakeDataSettings, TrainSettings
+from v2x_teacher.config import EvaluateSettings, LabelSettings, MakeDataSettings
 from v2x_teacher.data.make_data import make_data
-from v2x_teacher.fit import _accumulate, fit
 from v2x_teacher.metrics import spread_ratio
 from v2x_teacher.models.build import build_backbone
-from v2x_teacher.train import _schedule, debug_line, range_line, train
+from v2x_teacher.train import debug_line, range_line, train
 from v2x_teacher.trained import open_trained
 
 from .trees import edit
@@ -395,80 +391,3 @@ def test_an_empty_split_is_refused_before_anything_is_learned(tiny_data, tiny_se
 def test_more_passes_per_step_than_samples_are_refused(tiny_settings, tmp_path):
     with pytest.raises(UserError, match=r"accumulation: expected 1 to \d\d, as many as there are .* samples, got 99$"):
         train(replace(tiny_settings, accumulation=99, run_dir=tmp_path))
-
-
-# --- the loop by itself
-
-
-def test_the_gradient_of_several_passes_is_that_of_their_mean_loss():
-    torch.manual_seed(0)
-    accelerator, values = engine.start("cpu"), torch.randn(8, 3)
-    network = nn.Linear(3, 1)
-
-    def loss_of(network, batch):
-        loss = network(values[batch]).square().mean()
-        return {"loss": loss, "double": 2 * loss}
-
-    found = []
-    for passes in (1, 4):
-        network.zero_grad()
-        losses = _accumulate(accelerator, network, loss_of, np.arange(8), passes, "stage", 0)
-        found.append((network.weight.grad.clone(), losses["loss"], losses["double"]))
-    for one, four in zip(*found, strict=True):
-        torch.testing.assert_close(four, one)
-
-
-class Counter(nn.Module):
-    """One weight that every step moves by -1, so that it counts the steps."""
-
-    def __init__(self):
-        super().__init__()
-        self.head = nn.ParameterList([torch.zeros(1)])
-        self.backbone = None
-
-    @property
-    def steps(self):
-        return -round(self.head[0].item())
-
-
-def count(tmp_path, figures, steps, **schedule):
-    """Steps that the returned network has seen; `figures` are its validation figures, one epoch being one step."""
-    accelerator = engine.start("cpu")
-    folder = tmp_path / "run"
-    resume = str(folder) if folder.exists() else None
-    run = open_run("v2x-teacher", TrainSettings(), accelerator, run_dir=folder, resume=resume)
-    select = schedule.pop("select", "")
-    settings = TrainSettings(head_lr=1.0, lr_schedule="constant", keep=1, log_every=1, **schedule)
-    try:
-        network = fit(
-            run, StopSignal(), "count", Counter(), lambda network, batch: {"loss": network.head[0].sum()},
-            num_samples=4, batch_size=4, schedule=_schedule(settings, steps),
-            validate=lambda network: {"figure": float(figures[network.steps - 1])}, select=select,
-        )  # fmt: skip
-    finally:
-        run.finish("failed")
-    return network.steps
-
-
-def test_the_last_step_is_returned_and_the_best_one_if_asked_for(tmp_path):
-    assert count(tmp_path / "last", [0, 3, 1, 2], steps=4) == 4
-    assert count(tmp_path / "best", [5, 3, 1, 2], steps=4, select="figure") == 3
-
-
-def test_a_resumed_run_still_knows_its_best_step(tmp_path, at_step):
-    at_step("count", 20, be_killed)
-    figures = [3, 0, *[1] * 22]
-    with pytest.raises(CrashError):
-        count(tmp_path, figures, steps=24, select="figure", checkpoint_every=5)
-    assert count(tmp_path, figures, steps=24, select="figure") == 2
-
-
-def test_a_figure_that_is_not_measured_cannot_select(tmp_path):
-    with pytest.raises(UserError, match="select: expected one of figure, got 'accuracy'"):
-        count(tmp_path, [0], steps=1, select="accuracy")
-
-
-def test_a_batch_that_the_processes_cannot_share_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(Accelerator, "num_processes", 3)
-    with pytest.raises(UserError, match="batch_size: expected a multiple of the 3 processes, got 4"):
-        count(tmp_path, [0], steps=1)

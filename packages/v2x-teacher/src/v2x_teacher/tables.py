@@ -17,7 +17,7 @@ from v2x_teacher.transmission import file_bytes_per_s, raw_bytes_per_s
 
 COLLAPSED = 0.05
 """Spread ratio below which a model says the same for every sample."""
-SHARED_RATE_HZ = 10
+SHARED_RATE_HZ = 10.0
 PERCENT = 100.0
 
 
