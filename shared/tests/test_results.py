@@ -292,3 +292,9 @@ def test_the_terminal_gets_aligned_columns_and_no_markup():
 def test_a_bar_is_judged_by_the_figure_and_by_the_worse_end_of_its_interval(bar, value, low, high, verdict):
     name = f"gain (paired) over CV [%] (bar: {bar})"
     assert bar_conclusions([Row(name, "quotient", value, low=low, high=high)]) == [f"{name}: {verdict}"]
+
+
+def test_a_bar_without_a_figure_is_not_measured():
+    assert bar_conclusions([Row("spread (bar: >= 0.8)", "quotient", None)]) == [
+        "spread (bar: >= 0.8): **not measured**."
+    ]

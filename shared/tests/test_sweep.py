@@ -48,9 +48,9 @@ def set_status(folder: Path, status: str) -> None:
 
 
 def test_a_folder_is_named_by_arguments_and_seed_in_a_way_that_file_systems_take(tmp_path):
-    recipe = Recipe("my recipe", ("--config", "/tmp/tiny.yaml", "--lr", "1e-3", "--no-baselines"))
+    recipe = Recipe("my recipe", ("--config", "configs/tiny.yaml", "--lr", "1e-3", "--no-baselines"))
     folder = Sweep("package", tmp_path, ()).run_folder(recipe, 3)
-    assert folder == tmp_path / "config_-tmp-tiny.yaml_lr_1e-3_no-baselines_seed-3"
+    assert folder == tmp_path / "config_configs-tiny.yaml_lr_1e-3_no-baselines_seed-3"
 
 
 def test_the_same_arguments_share_a_folder_whatever_the_row_is_called(tmp_path):

@@ -69,6 +69,13 @@ def test_features_that_never_vary_become_zeros():
     assert standardiser(torch.full((2, 3), 7.0)).tolist() == [[0.0] * 3] * 2
 
 
+def test_dimensions_of_different_units_are_not_guarded_by_one_another():
+    values = np.array([[10.0, 0.01, 7.1], [30.0, 0.03, 7.1]])
+    standardiser = Standardiser(3, has_one_unit=False)
+    standardiser.fit(values, np.arange(2))
+    np.testing.assert_allclose(standardiser(torch.from_numpy(values)), [[-1, -1, 0], [1, 1, 0]], atol=1e-6)
+
+
 def test_before_it_is_fitted_a_standardiser_changes_nothing():
     values = torch.tensor([[1e6, -1e6, 0.5]])
     assert torch.equal(Standardiser(3)(values), values)
@@ -78,8 +85,7 @@ def test_without_standardisation_features_stay_as_they_are_and_the_motion_does_n
     head = fitted(standardise_features=False)
     features, ego = tensors(FEATURES[:1], EGO[:1])
     assert torch.equal(head.features(features), features)
-    std = EGO[ROWS].std(0)
-    expected = (EGO[:1] - EGO[ROWS].mean(0)) / np.maximum(std, 0.1 * np.median(std))
+    expected = (EGO[:1] - EGO[ROWS].mean(0)) / EGO[ROWS].std(0)
     np.testing.assert_allclose(head.ego(ego), expected, rtol=1e-3)
 
 

@@ -270,6 +270,9 @@ def bar_conclusions(rows: Iterable[Row]) -> list[str]:
     found = []
     for bar in rows:
         relation, limit = bar.row.rpartition("(bar: ")[2].rstrip(")").split()
+        if bar.value is None:
+            found.append(f"{bar.row}: **not measured**.")
+            continue
         holds = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt}[relation]
         shown, worst = f"{bar.value:.2f}", bar.high if relation[0] == "<" else bar.low
         if worst is not None:

@@ -109,8 +109,10 @@ def _described(learned: Mapping[str, int], inputs: Inputs) -> str:
     if inputs.backbone is None:
         return f"{text}; it reads the motion alone"
     frozen = num_parameters(inputs.backbone) - learned.get("backbone", 0)
-    variable = os.environ.get("FREEZE_BACKBONE")
-    decided = f" (FREEZE_BACKBONE={variable})" if variable else ""
+    variable = os.environ.get("FREEZE_BACKBONE", "")
+    # Said only where the variable decided: a flag beats it.
+    has_decided = variable and (variable.lower() in ("true", "1")) == inputs.settings.freeze_backbone
+    decided = f" (FREEZE_BACKBONE={variable})" if has_decided else ""
     return f"{text}; {frozen:,} of the backbone are frozen{decided}"
 
 

@@ -158,9 +158,7 @@ class AutoVisionLanguage(Backbone):
         Raises:
             ValueError: pictures of another size, or not one prompt per pair.
         """
-        pictures = self.checked(views, prompts)
-        if self.views == "joined":
-            pictures = torch.cat(pictures.unbind(1), dim=2)[:, None]
+        pictures = self.grouped(views, prompts)
         texts = [self._text(prompt, pictures.shape[1]) for prompt in prompts]
         images = [list(pair) for pair in pictures.cpu().numpy()]
         inputs = self.processor(text=texts, images=images, padding=True, return_tensors="pt")

@@ -106,17 +106,15 @@ class Backbone(nn.Module):
         Raises:
             ValueError: pictures of another size, or not one prompt per pair.
         """
-        pictures = self.checked(views, prompts)
-        if self.views == "joined":
-            pictures = torch.cat(pictures.unbind(1), dim=2)[:, None]
+        pictures = self.grouped(views, prompts)
         mean, std = (pictures.new_tensor(values, dtype=torch.float32) for values in (self.mean, self.std))
         normalised = (pictures.float() - mean) / std
         return {"pixel_values": normalised.permute(0, 1, 4, 2, 3)}
 
-    def checked(
+    def grouped(
         self, views: UInt8[Tensor, "batch cameras height width 3"] | np.ndarray, prompts: Sequence[str]
-    ) -> UInt8[Tensor, "batch cameras height width 3"]:
-        """The pictures as a tensor.
+    ) -> UInt8[Tensor, "batch groups height group_width 3"]:
+        """The pictures as a tensor, side by side in one where the views are joined.
 
         Raises:
             ValueError: pictures of another size, or not one prompt per pair.
@@ -128,7 +126,7 @@ class Backbone(nn.Module):
             raise ValueError(f"views: expected uint8 [batch, cameras, {', '.join(map(str, expected))}], got {found}")
         if len(prompts) != len(pictures):
             raise ValueError(f"prompts: expected {len(pictures)}, one per pair, got {len(prompts)}")
-        return pictures
+        return torch.cat(pictures.unbind(1), dim=2)[:, None] if self.views == "joined" else pictures
 
     def num_groups(self, cameras: int) -> int:
         """Groups of image tokens: one per camera, or one in all."""

@@ -1,7 +1,5 @@
 """From features and the vehicle's motion to a trajectory. Units are converted here and nowhere else."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -12,16 +10,24 @@ from v2x_teacher.losses import Prediction, laplace_scale
 NUM_QUERIES = 4
 SMALLEST_STD = 0.1
 """Of the median: dimensions that hardly vary over the training split would explode on others."""
+ROUNDING = 1e-6
+"""Of the mean: a std below it is the rounding error of a constant."""
 LARGEST = 5.0
 """Standardised features end here."""
 SMALLEST_SIGMA_M = 0.02
 
 
 class Standardiser(nn.Module):
-    """Mean 0 and std 1 of the training split per dimension, guarded; the identity until `fit`."""
+    """Mean 0 and std 1 of the training split per dimension, guarded; the identity until `fit`.
 
-    def __init__(self, *shape: int) -> None:
+    Args:
+        shape: of one sample.
+        has_one_unit: the dimensions are comparable, so one that hardly varies beside the others is noise.
+    """
+
+    def __init__(self, *shape: int, has_one_unit: bool = True) -> None:
         super().__init__()
+        self.has_one_unit = has_one_unit
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("std", torch.ones(shape))
         self.register_buffer("limit", torch.tensor(float("inf")))
@@ -36,9 +42,10 @@ class Standardiser(nn.Module):
             squares += np.square(block).sum(0)
         mean = total / len(rows)
         std = np.sqrt(np.maximum(squares / len(rows) - np.square(mean), 0.0))
-        floor = SMALLEST_STD * np.median(std)
+        floored = np.maximum(std, SMALLEST_STD * np.median(std)) if self.has_one_unit else std
         self.mean.copy_(torch.from_numpy(mean))
-        self.std.copy_(torch.from_numpy(np.maximum(std, floor if floor > 0 else 1.0)))
+        varies = floored > ROUNDING * np.abs(mean)
+        self.std.copy_(torch.from_numpy(np.where(varies, floored, 1.0)))
         self.limit.fill_(LARGEST)
 
     def forward(self, values: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
@@ -104,7 +111,7 @@ class TrajectoryHead(nn.Module):
         self.vectors, self.width, self.steps, self.num_modes = vectors, width, steps, num_modes
         self.pooling, self.standardises, self.has_scale = pooling, standardise_features, has_scale
         self.features = Standardiser(vectors, width) if vectors else None
-        self.ego = Standardiser(4) if use_ego else None
+        self.ego = Standardiser(4, has_one_unit=False) if use_ego else None  # m/s, rad/s, m/s^2
         self.attention = AttentionPool(width, vectors) if vectors and pooling == "attn" else None
         self.register_buffer("target_mean", torch.zeros(steps, 2))
         self.register_buffer("target_std", torch.ones(steps, 2))
@@ -211,8 +218,3 @@ def _initialise(head: TrajectoryHead, kind: str) -> None:
             if kind == "fixed":  # the request's next line, which makes the one above it dead
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(layer.bias)
-
-
-def parameter_counts(head: TrajectoryHead) -> Mapping[str, int]:
-    """Trainable numbers by part."""
-    return {name: sum(p.numel() for p in part.parameters()) for name, part in head.named_children()}

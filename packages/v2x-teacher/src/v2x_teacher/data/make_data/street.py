@@ -9,7 +9,9 @@ from drivelab_shared.seeding import keyed_rng
 from v2x_teacher.data.make_data.paths import Path
 from v2x_teacher.data.make_data.sight import Rectangle
 from v2x_teacher.data.make_data.traffic import (
+    BRAKE_LIGHT_MPS2,
     LANE_M,
+    RATE_HZ,
     ROAD_M,
     STOP_LINE_M,
     VEHICLE_BODY,
@@ -70,7 +72,7 @@ def vehicle_itself(drive: Drive, time_s: float) -> Mesh:
     x, y, heading = drive.pose(time_s)
     ahead = standing(x + VEHICLE_MIDDLE_M * np.cos(heading), y + VEHICLE_MIDDLE_M * np.sin(heading), heading)
     k = drive.index(time_s)
-    braking = k > 0 and drive.speed_mps[k] - drive.speed_mps[k - 1] < -0.012
+    braking = k > 0 and (drive.speed_mps[k - 1] - drive.speed_mps[k]) * RATE_HZ > BRAKE_LIGHT_MPS2
     return shapes.car(*VEHICLE_BODY.size_m, VEHICLE_BODY.colour, braking=bool(braking)).moved(ahead)
 
 

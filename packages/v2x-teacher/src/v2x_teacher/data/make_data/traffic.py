@@ -35,6 +35,8 @@ SPEED_MPS = (7.0, 11.5)
 LATERAL_MPS2 = 2.2
 COMFORT_MPS2 = 2.0
 STRONGEST_MPS2 = 6.0
+BRAKE_LIGHT_MPS2 = 0.6
+"""Deceleration from which on the brake lights are lit."""
 
 
 @dataclass(frozen=True)
@@ -206,11 +208,11 @@ def _oncoming(plan: Scenario, times: np.ndarray, rng: np.random.Generator) -> li
     path = Path(points, own.headings[::-1] + np.pi)
     count = int(rng.integers(0, 3))
     speeds, starts = rng.uniform(6.0, 10.0, count), rng.uniform(0.0, own.length * 0.8, count)
-    stopped = plan.event == "light"  # they have a red light too, out of sight; simply none of them
+    if plan.event == "light":  # theirs would have to stop too
+        return []
     return [
         Actor(_body(rng), path, start + times * speed, np.zeros(len(times), dtype=bool))
         for speed, start in zip(speeds, starts, strict=True)
-        if not stopped
     ]
 
 
@@ -230,7 +232,7 @@ def _lead(plan: Scenario, path: Path, times: np.ndarray, lights: tuple[str, ...]
             a = min(a, _for_the_light(plan, s[k] + body.size_m[0] / 2, speed[k], lights[k]))
         acceleration[k] = a
         s[k + 1], speed[k + 1] = _step(s[k], speed[k], a)
-    return Actor(body, path, s, (acceleration < -0.6) | (speed < 0.3))
+    return Actor(body, path, s, (acceleration < -BRAKE_LIGHT_MPS2) | (speed < 0.3))
 
 
 def _lights(plan: Scenario, times: np.ndarray) -> tuple[str, ...]:
