@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from v2x_teacher.data.calibration import (
+from v2x_teacher.data.cooperative.calibration import (
     ROTATION_TOLERANCE,
     inverse,
     offset,

@@ -6,12 +6,12 @@ from typing import Literal
 from drivelab_shared.errors import UserError
 from v2x_teacher.config import Layout
 from v2x_teacher.data.cooperative import read_cooperative
-from v2x_teacher.data.dair import DAIR
+from v2x_teacher.data.cooperative.dair import DAIR
+from v2x_teacher.data.cooperative.frames import read_rows
+from v2x_teacher.data.cooperative.spd import SPD
 from v2x_teacher.data.documents import shown
 from v2x_teacher.data.flat import read_flat
-from v2x_teacher.data.frames import read_rows
 from v2x_teacher.data.recording import Recording
-from v2x_teacher.data.spd import SPD
 
 FORMS = {form.name: form for form in (SPD, DAIR)}
 

@@ -1,6 +1,6 @@
 """A data set as it was read: where the vehicle was and when, which pictures belong together, and what is wrong with it.
 
-Nothing here knows a file format; `spd`, `dair` and `flat` read theirs into these classes.
+Nothing here knows a file format; `cooperative` and `flat` read theirs into these classes.
 """
 
 from collections.abc import Callable, Sequence

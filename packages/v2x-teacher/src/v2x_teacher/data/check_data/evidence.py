@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Float64
 
 from v2x_teacher.config import CheckDataSettings, LabelSettings
-from v2x_teacher.data.frames import Frame, read_frames, read_rows
+from v2x_teacher.data.cooperative.frames import Frame, read_frames, read_rows
+from v2x_teacher.data.cooperative.tree import Tree
 from v2x_teacher.data.labels import FORWARD_AXES, Samples, build_samples, forward_cosines
 from v2x_teacher.data.open_recording import FORMS, open_recording
 from v2x_teacher.data.recording import Pair, Recording
-from v2x_teacher.data.tree import Tree
 
 
 @dataclass(frozen=True, eq=False)

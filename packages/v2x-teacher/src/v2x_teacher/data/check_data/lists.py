@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from v2x_teacher.data.check_data.evidence import Evidence
+from v2x_teacher.data.cooperative.frames import Faults, Frame
 from v2x_teacher.data.documents import read_json, shown
-from v2x_teacher.data.frames import Faults, Frame
 from v2x_teacher.data.labels import NUM_ROWS, RATE_HZ
 from v2x_teacher.data.recording import Problem
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from v2x_teacher.data.check_data.evidence import Evidence, clearest
-from v2x_teacher.data.frames import Faults
+from v2x_teacher.data.cooperative.frames import Faults
 from v2x_teacher.data.labels import (
     CLEAR_COSINE,
     MAX_SPEED_MPS,

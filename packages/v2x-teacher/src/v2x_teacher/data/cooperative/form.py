@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from v2x_teacher.data.frames import Row
+from v2x_teacher.data.cooperative.frames import Row
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from drivelab_shared.errors import UserError
-from v2x_teacher.data.calibration import inverse
+from v2x_teacher.data.cooperative.calibration import inverse
 from v2x_teacher.data.documents import number, read_json, shown
 from v2x_teacher.data.recording import Box
 

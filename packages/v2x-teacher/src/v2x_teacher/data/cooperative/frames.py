@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from drivelab_shared.errors import UserError
-from v2x_teacher.data.calibration import EXACT, not_a_rotation, rigid_row, rigid_transforms
+from v2x_teacher.data.cooperative.calibration import EXACT, not_a_rotation, rigid_row, rigid_transforms
+from v2x_teacher.data.cooperative.tree import Tree
 from v2x_teacher.data.documents import read_json, require_id, require_inside, shown
 from v2x_teacher.data.recording import Poses, Problem, Severity
-from v2x_teacher.data.tree import Tree
 
 Row = Mapping[str, object]
 PATHS = (

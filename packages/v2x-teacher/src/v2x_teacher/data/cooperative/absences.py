@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from v2x_teacher.data.cooperative.sides import CALIBRATIONS, INTRINSICS, SIDES, Sides
 from v2x_teacher.data.recording import SPLITS, Pair, Problem
-from v2x_teacher.data.sides import CALIBRATIONS, INTRINSICS, SIDES, Sides
 from v2x_teacher.data.splits import Splits
 
 

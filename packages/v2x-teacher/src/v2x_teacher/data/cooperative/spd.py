@@ -3,9 +3,9 @@
 Source: AIR-THU/DAIR-V2X-Seq, dataset/v2x-seq-spd/README.md.
 """
 
+from v2x_teacher.data.cooperative.form import Form, Link
+from v2x_teacher.data.cooperative.frames import Row
 from v2x_teacher.data.documents import require_id
-from v2x_teacher.data.form import Form, Link
-from v2x_teacher.data.frames import Row
 
 LABELS = "cooperative/label"
 

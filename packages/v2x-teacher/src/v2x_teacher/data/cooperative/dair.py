@@ -5,9 +5,9 @@ Source: AIR-THU/DAIR-V2X, data/README.md.
 
 from pathlib import PurePosixPath
 
+from v2x_teacher.data.cooperative.form import Form, Link
+from v2x_teacher.data.cooperative.frames import Row
 from v2x_teacher.data.documents import require_id, require_inside
-from v2x_teacher.data.form import Form, Link
-from v2x_teacher.data.frames import Row
 
 LABELS = "cooperative/label_world"
 

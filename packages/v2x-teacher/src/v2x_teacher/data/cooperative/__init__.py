@@ -1,22 +1,23 @@
-"""Reads what V2X-Seq-SPD and DAIR-V2X-C share: the vehicle's side, the infrastructure's side, and a list of pairs.
+"""Reads V2X-Seq-SPD and DAIR-V2X-C: two sides, the vehicle's and the infrastructure's, and a list of pairs.
 
-A pair with an error keeps its place in the list, but belongs to no split: it is not learned from, and row-wise labels,
-which count places, stay what they are.
+What differs between the two is a `Form`; `spd` and `dair` are the two there are. A pair with an error keeps its place
+in the list, but belongs to no split: it is not learned from, and row-wise labels, which count places, stay what they
+are.
 """
 
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from v2x_teacher.data.absences import absences
-from v2x_teacher.data.calibration import offset
+from v2x_teacher.data.cooperative.absences import absences
+from v2x_teacher.data.cooperative.calibration import offset
+from v2x_teacher.data.cooperative.form import Form, Link
+from v2x_teacher.data.cooperative.frames import Faults, Frame, read_frames, read_poses, read_rows
+from v2x_teacher.data.cooperative.sides import Side, Sides
+from v2x_teacher.data.cooperative.tree import Tree
 from v2x_teacher.data.documents import shown
-from v2x_teacher.data.form import Form, Link
-from v2x_teacher.data.frames import Faults, Frame, read_frames, read_poses, read_rows
 from v2x_teacher.data.recording import Pair, Problem, Recording, Severity
-from v2x_teacher.data.sides import Side, Sides
 from v2x_teacher.data.splits import Splits, find_split_file, read_splits
-from v2x_teacher.data.tree import Tree
 
 
 def read_cooperative(

@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Float64
 
 from drivelab_shared.errors import UserError
-from v2x_teacher.data.calibration import inverse, read_intrinsics, read_transform
-from v2x_teacher.data.form import Form
-from v2x_teacher.data.frames import Frame
+from v2x_teacher.data.cooperative.calibration import inverse, read_intrinsics, read_transform
+from v2x_teacher.data.cooperative.form import Form
+from v2x_teacher.data.cooperative.frames import Frame
+from v2x_teacher.data.cooperative.road_users import read_boxes
+from v2x_teacher.data.cooperative.tree import Tree
 from v2x_teacher.data.recording import Box, Calibration, Pair, Poses
-from v2x_teacher.data.road_users import read_boxes
-from v2x_teacher.data.tree import Tree
 
 Side = Literal["vehicle", "infrastructure"]
 SIDES: tuple[Side, ...] = ("vehicle", "infrastructure")
