@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file, save_model
+from safetensors.torch import save as serialize
 from torch import nn
 
 from drivelab_shared import checkpoint
@@ -99,16 +100,71 @@ def test_weights_can_be_read_by_whoever_can_read_the_rest(saved):
     assert (saved / "actor.safetensors").stat().st_mode == (saved / "state.json").stat().st_mode
 
 
-def test_tied_weights_survive(tmp_path):
-    tied = nn.ModuleDict({"embed": nn.Embedding(4, 3), "head": nn.Linear(3, 4, bias=False)})
-    tied["head"].weight = tied["embed"].weight
-    checkpoint.save_weights(tmp_path / "tied.safetensors", tied)
-    expected = tied["embed"].weight.detach().clone()
-    with torch.no_grad():
-        tied["embed"].weight.zero_()
-    checkpoint.load_weights(tmp_path / "tied.safetensors", tied)
-    assert torch.equal(tied["head"].weight, expected)
-    assert tied["head"].weight is tied["embed"].weight
+class Tied(nn.Module):
+    """One matrix under three names, as in a text model, and a view of a part of it."""
+
+    def __init__(self, width=3):
+        super().__init__()
+        self.embed, self.tokens = nn.Embedding(4, width), nn.Embedding(4, width)
+        self.tokens.weight = self.embed.weight
+        self.head = nn.Linear(width, 4, bias=False)
+        self.head.weight = self.embed.weight
+        self.register_buffer("first", self.embed.weight.detach()[0])
+        self.register_buffer("zeros", torch.zeros(4, width))
+
+
+def test_tied_weights_are_stored_once_and_restored_under_every_name(tmp_path):
+    path, module = tmp_path / "tied.safetensors", Tied()
+    checkpoint.save_weights(path, module)
+    expected = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    assert load_file(path).keys() == {"embed.weight", "first", "zeros"}
+    assert are_equal(checkpoint.read_weights(path), expected)
+    other = Tied()
+    checkpoint.load_weights(path, other)
+    assert are_equal(other.state_dict(), expected)
+    assert other.head.weight is other.tokens.weight is other.embed.weight
+
+
+def test_a_network_that_is_not_tied_gets_the_weights_of_one_that_is(tmp_path):
+    module, apart = Tied(), Tied()
+    apart.head.weight = nn.Parameter(torch.zeros(4, 3))
+    checkpoint.save_weights(tmp_path / "tied.safetensors", module)
+    checkpoint.load_weights(tmp_path / "tied.safetensors", apart)
+    assert are_equal(apart.state_dict(), module.state_dict())
+
+
+def test_tied_weights_are_also_read_from_older_files_and_from_safetensors_own(tmp_path):
+    module, other = Tied(), Tied()
+    del module.first, other.first  # of which save_model would keep the matrix alone
+    save_file({name: t.clone() for name, t in module.state_dict().items()}, tmp_path / "old.safetensors")
+    save_model(module, tmp_path / "theirs.safetensors")
+    for name in ("old", "theirs"):
+        checkpoint.load_weights(tmp_path / f"{name}.safetensors", other)
+        assert are_equal(other.state_dict(), module.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("metadata", "blame"),
+    [
+        (None, "missing 1 names"),
+        ({"b": "nowhere"}, "missing 1 names"),
+        ({"format": "pt"}, "missing 1 names"),
+        ({"b": "a", "c": "a"}, r"unknown 1 names \(c\)"),
+    ],
+)
+def test_other_names_of_a_tensor_must_be_those_of_the_module_too(tmp_path, metadata, blame):
+    module = nn.Module()
+    module.register_buffer("a", torch.zeros(2))
+    module.register_buffer("b", module.a)
+    save_file({"a": torch.ones(2)}, tmp_path / "odd.safetensors", metadata)
+    with pytest.raises(UserError, match=blame):
+        checkpoint.load_weights(tmp_path / "odd.safetensors", module)
+
+
+def test_weights_that_are_not_tied_are_the_same_bytes_as_ever(tmp_path):
+    module = nn.Linear(3, 2)
+    checkpoint.save_weights(tmp_path / "plain.safetensors", module)
+    assert (tmp_path / "plain.safetensors").read_bytes() == serialize(module.state_dict())
 
 
 def test_nothing_saved_yet_is_no_checkpoint(accelerator, folder):

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
@@ -226,10 +226,25 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def save_weights(path: Path, module: nn.Module) -> None:
-    """Parameters and buffers of an unwrapped module as safetensors."""
-    # Cloned, because safetensors refuses tensors that share memory.
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
-    path.write_bytes(serialize(tensors))  # save_file hides the weights from everybody else and loses a failure's errno
+    """Parameters and buffers of an unwrapped module as safetensors.
+
+    A tensor that the module has under several names (tied embeddings) is stored once; the metadata say which other
+    names it has, `{name: name in the file}`, as safetensors' own `save_model` writes them.
+    """
+    state = {name: tensor.detach() for name, tensor in module.state_dict().items()}
+    names: dict[tuple, str] = {}
+    for name, tensor in state.items():
+        names.setdefault(_memory(tensor), name)
+    other_names = {name: first for name, tensor in state.items() if (first := names[_memory(tensor)]) != name}
+    # Cloned, because safetensors refuses tensors that share memory, as views of one another do.
+    tensors = {name: state[name].cpu().contiguous().clone() for name in names.values()}
+    # save_file hides the weights from everybody else and loses a failure's errno.
+    path.write_bytes(serialize(tensors, other_names or None))
+
+
+def _memory(tensor: Tensor) -> tuple:
+    """Equal for tensors that are one and the same."""
+    return (tensor.device, tensor.data_ptr() or id(tensor), tensor.dtype, tensor.shape, tensor.stride())
 
 
 def load_weights(path: Path, module: nn.Module, *, fresh: tuple[str, ...] = ()) -> None:
@@ -270,7 +285,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: expected a weight file, got {'a folder' if path.is_dir() else 'nothing'}")
     if path.suffix == ".safetensors":
         try:
-            return load_file(path)
+            return _load_tensors(path)
         except (SafetensorError, OSError) as problem:
             raise UserError(
                 f"{path}: expected a safetensors file, got a damaged or different one ({problem})"
@@ -281,6 +296,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()):
         raise UserError(f"{path}: expected a state dict (tensors by name), got keys {_some(list(map(str, found)))}")
     return found
+
+
+def _load_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors by all of their names."""
+    found = load_file(path)
+    with safe_open(path, "pt") as file:
+        other_names = file.metadata() or {}
+    return {name: found[first] for name, first in other_names.items() if first in found} | found
 
 
 def _save_plain(path: Path, state: Any) -> None:
