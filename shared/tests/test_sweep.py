@@ -39,9 +39,9 @@ def asked(sweep: Sweep, recipe: Recipe, seed: int) -> list[list[str]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def set_status(folder: Path, status: str) -> None:
-    folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(json.dumps({"status": status}))
+def set_status(folder: Path, status: str, **facts: object) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "manifest.json").write_text(json.dumps({"status": status, **facts}))
 
 
 # --- folders
@@ -85,6 +85,18 @@ def test_a_run_that_has_not_finished_is_resumed(sweep, status):
 def test_a_run_that_has_finished_is_kept(sweep):
     recipe = Recipe("fast", ("--lr", "1"))
     set_status(sweep.run_folder(recipe, 0), "finished")
+    sweep.train(recipe, 0)
+    assert asked(sweep, recipe, 0) == []
+
+
+def test_a_run_that_has_finished_on_other_data_is_not_taken_for_one_on_these(sweep):
+    recipe = Recipe("fast", ("--lr", "1"))
+    folder = sweep.run_folder(recipe, 0)
+    set_status(folder, "finished", argv=["train", "--data_dir", "elsewhere/drives", "--lr", "1"])
+    found = "expected a run on drives, got one on elsewhere/drives; name another output_dir"
+    with pytest.raises(UserError, match=f"{folder}: data_dir: {found}"):
+        sweep.train(recipe, 0)
+    set_status(folder, "finished", argv=["train", "--data_dir", "drives", "--lr", "1"])
     sweep.train(recipe, 0)
     assert asked(sweep, recipe, 0) == []
 

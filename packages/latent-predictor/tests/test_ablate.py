@@ -142,7 +142,7 @@ def test_the_same_recipe_is_one_run_in_all_suites():
 def test_all_runs_share_data_cache_and_threads_and_have_no_twin(tmp_path):
     settings = AblateSettings(output_dir=tmp_path, data_dir=Path("drives"), cache_dir=Path("stages"), threads=2)
     runs = sweep(settings)
-    assert (runs.module, runs.folder) == ("latent_predictor", tmp_path / "runs")
+    assert (runs.module, runs.folder) == ("latent_predictor", tmp_path / "runs" / "drives")
     recipe = recipes(settings)["recipes"][0]
     arguments = (*recipe.arguments, *runs.common)
     assert parse(TrainSettings, arguments, prog="train", configs=CONFIGS, default_config="quick") == replace(
@@ -176,6 +176,12 @@ def test_a_suite_trains_evaluates_and_compares_real_runs_and_does_it_once(
     ablate(settings)
     assert len(started) == 2
     assert [table.rows for table in results.read(path)] == first
+
+
+def test_runs_on_other_data_are_other_runs(tmp_path):
+    here, there = (sweep(AblateSettings(output_dir=tmp_path, data_dir=Path(name))) for name in ("summer", "winter"))
+    recipe = recipes(AblateSettings())["recipes"][0]
+    assert here.run_folder(recipe, 0) != there.run_folder(recipe, 0)
 
 
 # --- tables

@@ -1,16 +1,18 @@
 """Several recipes of one package trained with several seeds: each an ordinary `train` in a process of its own.
 
 A run that is finished is not trained again, and an unfinished one is resumed, so an interrupted sweep goes on where it
-was.
+was. A recipe's folder says nothing of the data, so every data set needs a `Sweep.folder` of its own.
 """
 
+import itertools
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from drivelab_shared import runs
 from drivelab_shared.errors import UserError
@@ -60,11 +62,13 @@ class Sweep:
         """Train one recipe with one seed, or go on where it stopped.
 
         Raises:
-            UserError: the training failed; names its log.
+            UserError: the training failed; names its log. Or the run that is there was trained on other data.
         """
         folder = self.run_folder(recipe, seed)
-        status = runs.read_manifest(folder)["status"] if (folder / "manifest.json").exists() else "new"
+        manifest = runs.read_manifest(folder) if (folder / "manifest.json").exists() else {"status": "new"}
+        status = manifest["status"]
         if status == "finished":
+            self._require_same_data(folder, manifest)
             return
         own = ("--seed", str(seed), "--run_dir", str(folder), *(("--resume", str(folder)) if status != "new" else ()))
         command = [sys.executable, "-m", self.module, "train", *recipe.arguments, *self.common, *own]
@@ -78,3 +82,15 @@ class Sweep:
             raise UserError(f"{folder / 'train.log'}: expected a finished run, {found}")
         seconds = time.monotonic() - started
         print(f"trained {recipe.name}, seed {seed} in {seconds:.0f} s", file=sys.stderr, flush=True)
+
+    def _require_same_data(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        """Data sets of the same name lie in two places, perhaps."""
+        ours, theirs = _data_dir(self.common), _data_dir(manifest.get("argv", ()))
+        if theirs is not None and theirs != ours:
+            raise UserError(
+                f"{folder}: data_dir: expected a run on {ours}, got one on {theirs}; name another output_dir"
+            )
+
+
+def _data_dir(arguments: Sequence[str]) -> str | None:
+    return dict(itertools.pairwise(arguments)).get("--data_dir")

@@ -1,6 +1,6 @@
 """Ablate: train several recipes on the same data, judge them on the same windows, compare them in pairs.
 
-The training runs are kept below `output_dir/runs`; an interrupted suite goes on where it was.
+The training runs are kept below `output_dir/runs/<name of the data folder>`; an interrupted suite goes on where it was.
 """
 
 from drivelab_shared import results
@@ -71,9 +71,10 @@ def ablate(settings: AblateSettings) -> None:
 
 
 def sweep(settings: AblateSettings) -> Sweep:
-    """The runs of all suites: same data, same cache, no twins."""
+    """The runs of all suites on the settings' data: same cache, a folder per data set, no twins."""
     shared = ("--data_dir", settings.data_dir, "--cache_dir", settings.cache_dir, "--threads", settings.threads)
-    return Sweep("latent_predictor", settings.output_dir / "runs", (*map(str, shared), "--no-twin"))
+    folder = settings.output_dir / "runs" / settings.data_dir.name
+    return Sweep("latent_predictor", folder, (*map(str, shared), "--no-twin"))
 
 
 def compare(settings: AblateSettings, scores: dict[str, list[Scores]]) -> dict[str, Comparison]:

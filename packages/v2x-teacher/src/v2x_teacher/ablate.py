@@ -1,6 +1,6 @@
 """Ablate: train several recipes on the same data and compare them on the same samples.
 
-The training runs are kept below `output_dir/runs`; an interrupted suite goes on where it was.
+The training runs are kept below `output_dir/runs/<name of the data folder>`; an interrupted suite goes on where it was.
 """
 
 from pathlib import Path
