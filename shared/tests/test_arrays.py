@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from drivelab_shared.arrays import array_hash, write_rows
+from drivelab_shared.arrays import array_hash, read_archive, write_rows
+from drivelab_shared.errors import UserError
 
 WRITER = """
 import sys, time
@@ -84,3 +85,46 @@ def test_an_arrays_hash_is_of_content_shape_and_dtype(tmp_path):
     assert array_hash(np.load(tmp_path / "array.npy", mmap_mode="r")[::2]) == array_hash(array[::2].copy())
     others = [array.T, array.reshape(4, 6), array.view(np.int8), array[::-1]]
     assert len({array_hash(each) for each in [array, *others]}) == 5
+
+
+# --- archives
+
+
+def text(path):
+    path.write_text("hello")
+
+
+def half(path):
+    np.savez(path, rows=np.arange(1000))
+    path.write_bytes(path.read_bytes()[:500])
+
+
+def one_array(path):
+    with path.open("wb") as file:
+        np.save(file, np.arange(3))
+
+
+def objects(path):
+    np.savez(path, rows=np.array([{}], dtype=object))
+
+
+def others(path):
+    np.savez(path, columns=np.arange(3))
+
+
+def rows_of(arrays):
+    return arrays["rows"].tolist()
+
+
+def test_an_archive_becomes_what_is_built_of_its_arrays(tmp_path):
+    np.savez(tmp_path / "a.npz", rows=np.arange(3))
+    assert read_archive(tmp_path / "a.npz", "rows", rows_of) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("write", [text, half, one_array, objects, others, lambda path: None])
+def test_whatever_else_lies_there_is_one_line(tmp_path, write):
+    write(tmp_path / "a.npz")
+    with pytest.raises(UserError) as caught:
+        read_archive(tmp_path / "a.npz", "rows", rows_of)
+    assert str(caught.value).startswith(f"{tmp_path / 'a.npz'}: expected rows, got ")
+    assert "\n" not in str(caught.value)

@@ -9,6 +9,7 @@ from PIL import Image
 from drivelab_shared.plots import Line, confusion_plot, heat_map, line_plot
 from drivelab_shared.report import Report
 from drivelab_shared.results import Row, Table, provenance
+from drivelab_shared.stats import Interval
 
 
 class Page(HTMLParser):
@@ -265,6 +266,15 @@ def test_a_line_plot_draws_every_line_its_interval_and_its_units():
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_ylim()) == ("horizon [steps]", "accuracy [%]", (0, 100))
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == [r"cost in \$ and \$", "baseline", "unfinished"]
+
+
+def test_measured_figures_are_a_line_with_a_band_where_all_of_them_have_an_interval():
+    rows = [Row("ours", "accuracy [%]", 90, low=88, high=92), Row("ours", "accuracy [%]", 60, low=55, high=66)]
+    line = Line.of("ours", [1, 10], rows, is_baseline=True)
+    assert (line.y, line.low, line.high, line.is_baseline) == ([90, 60], [88, 55], [92, 66], True)
+    alone = Line.of("ours", [1, 10], [rows[0], Row("ours", "accuracy [%]", 60)])
+    assert (alone.y, alone.low, alone.high) == ([90, 60], None, None)
+    assert Line.of("ours", [1], [Interval(0.5, 0.4, 0.7, 3)]).low == [0.4]
 
 
 def test_baselines_are_dashed_and_no_two_lines_look_the_same():

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from drivelab_shared.stats import bootstrap, difference, group_draws, interquartile_mean, ratio
+from drivelab_shared.stats import Interval, bootstrap, difference, group_draws, interquartile_mean, ratio
 
 
 def windows(rng, num_seeds=1, num_groups=14, accuracy=0.75, spread=0.1):
@@ -152,3 +152,16 @@ def test_the_interquartile_mean_drops_the_outer_quarters():
     assert interquartile_mean(np.array([900, 1, 2, 3, 4, 5, 6, -900])) == pytest.approx(3.5)
     assert interquartile_mean(np.array([7.0, 1.0])) == pytest.approx(4)
     np.testing.assert_allclose(interquartile_mean(np.array([[9, 9], [1, 2], [3, 4], [0, 0]]), axis=0), [2, 3])
+
+
+@pytest.mark.parametrize(
+    ("interval", "arguments", "words"),
+    [
+        (Interval(25.12, 24.81, 25.43, 3), ("dB",), "25.1 dB [24.8, 25.4]"),
+        (Interval(25.12, 24.81, 25.43, 3), (), "25.1 [24.8, 25.4]"),
+        (Interval(0.987, 0.9, 1.1, 3), ("times", 2), "0.99 times [0.90, 1.10]"),
+        (Interval(25.12, np.nan, np.nan, 1), ("%", 0), "25 %"),
+    ],
+)
+def test_an_interval_in_words(interval, arguments, words):
+    assert interval.shown(*arguments) == words

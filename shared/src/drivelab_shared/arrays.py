@@ -1,16 +1,23 @@
-"""Large .npy files: written from front to back, there whole or not at all, mapped instead of loaded."""
+"""Large .npy files: written from front to back, there whole or not at all, mapped instead of loaded.
+
+And small .npz files, read with doubt.
+"""
 
 import hashlib
 import math
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from drivelab_shared.errors import UserError
+
+Content = TypeVar("Content")
 HASH_CHUNK_BYTES = 1 << 24
 
 
@@ -85,3 +92,20 @@ def array_hash(array: np.ndarray) -> str:
     for start in range(0, len(array), rows):
         digest.update(np.ascontiguousarray(array[start : start + rows]).data)
     return digest.hexdigest()
+
+
+def read_archive(path: Path, what: str, build: Callable[[dict[str, np.ndarray]], Content]) -> Content:
+    """What `build` makes of the arrays in a .npz file; pickled objects are not loaded.
+
+    Raises:
+        UserError: there is no such file, it is damaged, or `build` raises because it holds something else. The message
+            says that `what` was expected.
+    """
+    try:
+        # Opened here, because numpy leaves a broken archive open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return build(dict(file))
+    except Exception as problem:
+        # Broken archives raise whatever zipfile, zlib, numpy or its parser of headers stumble over.
+        found = " ".join(str(problem).split()) or type(problem).__name__
+        raise UserError(f"{path}: expected {what}, got {found}") from problem

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
+    from drivelab_shared.results import Row
+    from drivelab_shared.stats import Interval
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 BASELINE_COLOURS = ("#222222", "#777777", "#aaaaaa")
 BASELINE_DASHES = ("--", ":", "-.")
@@ -32,6 +35,14 @@ class Line:
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
     is_baseline: bool = False
+
+    @classmethod
+    def of(
+        cls, label: str, x: Sequence[float], measured: "Sequence[Interval | Row]", *, is_baseline: bool = False
+    ) -> "Line":
+        """Measured figures over x, with a band where all of them have an interval."""
+        y, low, high = ([getattr(one, name) for one in measured] for name in ("value", "low", "high"))
+        return cls(label, x, y, None if None in low else low, None if None in high else high, is_baseline)
 
 
 def line_plot(

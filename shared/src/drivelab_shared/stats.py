@@ -42,6 +42,13 @@ class Interval:
     high: float
     n: int
 
+    def shown(self, unit: str = "", decimals: int = 1) -> str:
+        """`25.1 dB [24.8, 25.4]`, for sentences; without brackets where there is no interval."""
+        text = f"{self.value:.{decimals}f}{unit and ' ' + unit}"
+        if not np.isfinite([self.low, self.high]).all():
+            return text
+        return f"{text} [{self.low:.{decimals}f}, {self.high:.{decimals}f}]"
+
 
 @dataclass(frozen=True)
 class Draws:
