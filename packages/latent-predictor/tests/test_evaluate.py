@@ -178,6 +178,35 @@ def test_the_requests_evaluation_command_judges_the_given_networks(tiny_run, tmp
     assert value(tables["horizons"], "predictor", "accuracy [%], judge c") == pytest.approx(100 * right.mean())
 
 
+@pytest.fixture(scope="module")
+def strangers(tiny_run, tiny_settings, tmp_path_factory) -> Path:
+    """A run whose VAE has the same size and other weights."""
+    folder = tmp_path_factory.mktemp("strangers") / "run"
+    vae = replace(tiny_settings.vae, lr=1e-2)
+    train(replace(tiny_settings, vae=vae, steps=1, twin=False, run_dir=folder))
+    return folder
+
+
+def test_judge_b_is_not_asked_about_latents_of_another_vae(tiny_run, strangers, tmp_path, capsys):
+    given = {"vae_model_path": strangers, "classifier_path": strangers, "predictor_path": strangers}
+    evaluate(replace(QUICK, run_dir=tiny_run, output_dir=tmp_path, **given))
+    said = f"judge b is left out: it reads latents of the VAE of {tiny_run}, and {strangers} is another\n"
+    assert said in capsys.readouterr().err
+    found = Scores.load(tmp_path / "scores.npz")
+    assert found.judges == ["a", "c"]
+    tables = results.read(tmp_path / "results.json")
+    assert not any("judge b" in f"{row.row} {row.metric}" for table in tables for row in table.rows)
+    assert tables[0].conclusions[-1].startswith("There is no judge b: ")
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("missing", ["classifier_path", "predictor_path"])
+def test_networks_of_the_run_are_not_asked_about_latents_of_another_vae(tiny_run, strangers, missing):
+    given = {"vae_model_path": strangers, "classifier_path": strangers, "predictor_path": strangers, missing: None}
+    expected = f"expected one for the latents of {strangers}, which is not the VAE of the run, got none"
+    assert refusal(replace(QUICK, run_dir=tiny_run, **given)) == f"{missing}: {expected}"
+
+
 def test_unlabelled_drives_have_errors_and_pictures_and_no_accuracy(tiny_run, tiny_data, tmp_path):
     def forget(arrays):
         arrays["labels"][:] = arrays["visual_labels"][:] = -1
@@ -234,8 +263,6 @@ def test_networks_for_other_latents_are_refused(tiny_run, tiny_settings, tmp_pat
     assert "latent_dim: expected 2 as in the VAE, got 4" in refusal(replace(settings, vae_model_path=other))
     assert "latent_dim: expected 4 as in the VAE, got 2" in refusal(replace(settings, classifier_path=other))
     assert "latent_size: expected 64 as in the VAE, got 32" in refusal(replace(settings, predictor_path=other))
-    all_of_it = replace(settings, vae_model_path=other, classifier_path=other, predictor_path=other)
-    assert f"{tiny_run}: latent_dim: expected 2 as in the VAE, got 4" in refusal(all_of_it)
 
 
 def test_a_run_that_is_not_there_is_refused(tmp_path, monkeypatch):

@@ -204,7 +204,12 @@ def write_pickle(path):
     np.savez(path, horizons=np.array([{}], dtype=object), groups=np.zeros(1), labels=np.zeros(1))
 
 
-@pytest.mark.parametrize("make", [write_text, write_other_arrays, write_pickle, lambda path: None])
+def write_half(path):
+    np.savez(path, horizons=np.arange(3), groups=np.zeros(1), labels=np.zeros(1))
+    path.write_bytes(path.read_bytes()[:300])
+
+
+@pytest.mark.parametrize("make", [write_text, write_other_arrays, write_pickle, write_half, lambda path: None])
 def test_a_foreign_file_is_refused_in_one_line(tmp_path, make):
     make(tmp_path / "scores.npz")
     with pytest.raises(UserError) as caught:

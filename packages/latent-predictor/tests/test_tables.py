@@ -72,6 +72,18 @@ def test_the_tables_say_what_the_answers_are():
     assert value(tables["horizons"], "predictor", "balanced accuracy") == pytest.approx(np.mean(recalls))
 
 
+def test_without_judge_b_everything_else_is_said():
+    found = scores()
+    for measured in found.methods.values():
+        measured.classes.pop("b", None)
+    tables = tables_of(found)
+    assert not any("judge b" in f"{row.row} {row.metric}" for table in tables.values() for row in table.rows)
+    said = " ".join(tables["horizons"].conclusions)
+    assert "It uses its actions: with the actions of another drive it loses 30.0 points" in said
+    assert "(judge c)" in said
+    assert said.endswith("There is no judge b: it reads the latents of the run's own VAE, and another one was given.")
+
+
 def test_several_seeds_are_one_table():
     better = scores({"predictor": method(0.9, 0.9, 0.85)})
     tables = tables_of(scores(), better)

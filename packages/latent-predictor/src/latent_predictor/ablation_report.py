@@ -147,7 +147,7 @@ def _horizon_figure(table: Table):
     lines = []
     for name in names:
         rows = [r for r in table.rows if r.row == name and r.metric == "accuracy on pictures (c) [%]"]
-        lines.append(_line(name, [r.at for r in rows], rows, is_baseline=name in REFERENCES))
+        lines.append(Line.of(name, [r.at for r in rows], rows, is_baseline=name in REFERENCES))
     return line_plot(lines, "frames imagined", "right lane on decoded pictures [%]", y_range=(0, 100))
 
 
@@ -158,12 +158,5 @@ def _lambda_figure(table: Table):
             metric = "accuracy on pictures (c) [%]"
             found = {r.row: r for r in table.rows if (r.metric, r.at) == (metric, h)}
             rows = [found[f"{recipe}, lambda {x:g}"] for x in LAMBDAS]
-            lines.append(_line(f"{recipe}, {h} frames", LAMBDAS, rows))
+            lines.append(Line.of(f"{recipe}, {h} frames", LAMBDAS, rows))
     return line_plot(lines, "lambda_cls", "right lane on decoded pictures [%]", x_ticks=LAMBDAS)
-
-
-def _line(label: str, x: list[float], rows: list[Row], *, is_baseline: bool = False) -> Line:
-    low, high = ([getattr(row, edge) for row in rows] for edge in ("low", "high"))
-    values = [row.value for row in rows]
-    # One test drive has no interval.
-    return Line(label, x, values, None if None in low else low, None if None in high else high, is_baseline=is_baseline)

@@ -14,7 +14,7 @@ from latent_predictor.config import EvaluateSettings
 from latent_predictor.data.store import Store
 from latent_predictor.imagine import Windows, imagine
 from latent_predictor.latents import decode, encode, statistics, to_frames, to_pictures
-from latent_predictor.scores import JUDGES, Method, Scores
+from latent_predictor.scores import Method, Scores
 from latent_predictor.stages import oracle_logits
 from latent_predictor.tables import evaluation_tables, headline_metrics
 from latent_predictor.trained import TrainedRun, open_trained
@@ -138,21 +138,25 @@ def _reconstruction(trained: TrainedRun, rows: np.ndarray, real: Tensor) -> Meth
     method = _judged(trained, rows, real, real)
     again = [encode(trained.vae, to_frames(decode(trained.vae, latents)), trained.device) for latents in real.unbind(1)]
     latents = torch.from_numpy(np.stack(again, axis=1)).to(trained.device)
-    answers = [[judge(column) for judge in (trained.classifier, trained.judge_latent)] for column in latents.unbind(1)]
-    for index, judge in enumerate("ab"):
-        method.classes[judge][:] = np.stack([_lanes(answer[index]) for answer in answers], axis=1)
+    answers = [_of_latents(trained, column) for column in latents.unbind(1)]
+    method.classes.update(_by_judge(answers))
     return dataclasses.replace(method, error=(latents - real).square().mean(-1).cpu().numpy())
 
 
-def _by_judge(answers: list[list[np.ndarray]]) -> dict[str, np.ndarray]:
-    """From a list over horizons of a list over judges to one array per judge."""
-    return {judge: np.stack(columns, axis=1) for judge, columns in zip(JUDGES, zip(*answers, strict=True), strict=True)}
+def _by_judge(answers: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """From a list over horizons to one array per judge."""
+    return {judge: np.stack([answer[judge] for answer in answers], axis=1) for judge in answers[0]}
 
 
 @torch.no_grad()
-def _answers(trained: TrainedRun, latents: Tensor, pictures: Tensor) -> list[np.ndarray]:
-    logits = (trained.classifier(latents), trained.judge_latent(latents), trained.judge_pixel(pictures))
-    return [_lanes(values) for values in logits]
+def _answers(trained: TrainedRun, latents: Tensor, pictures: Tensor) -> dict[str, np.ndarray]:
+    return _of_latents(trained, latents) | {"c": _lanes(trained.judge_pixel(pictures))}
+
+
+@torch.no_grad()
+def _of_latents(trained: TrainedRun, latents: Tensor) -> dict[str, np.ndarray]:
+    judges = {"a": trained.classifier, "b": trained.judge_latent}
+    return {name: _lanes(judge(latents)) for name, judge in judges.items() if judge is not None}
 
 
 def _lanes(logits: Tensor) -> np.ndarray:

@@ -46,7 +46,7 @@ def write_report(
             report.figure(figure, f"Right lane by horizon, {name}", f"Accuracy over seconds imagined, {name}")
     if (scores.labels >= 0).any():
         horizon = 10 if 10 in scores.horizons else scores.horizons[-1]
-        counts = {f"judge {judge}": scores.confusion("predictor", judge, horizon).sum(0) for judge in JUDGE_NAMES}
+        counts = {f"judge {judge}": scores.confusion("predictor", judge, horizon).sum(0) for judge in scores.judges}
         caption = f"Who confuses what, {horizon * store.dt:.1f} s ahead"
         report.figure(confusion_plot(counts, CLASSES), caption, caption)
     _add_training_curves(report, run)
@@ -62,15 +62,8 @@ def _lines(table: Table, metric: str, dt: float) -> list[Line]:
     lines = []
     for name in shown:
         own = [row for row in rows if row.row == name]
-        low, high = ([getattr(row, edge) for row in own] for edge in ("low", "high"))
-        lines.append(Line(
-            name,
-            [row.at * dt for row in own],
-            [row.value for row in own],
-            None if None in low else low,
-            None if None in high else high,
-            is_baseline=name in BASELINES or name == "majority class",
-        ))  # fmt: skip
+        is_baseline = name in BASELINES or name == "majority class"
+        lines.append(Line.of(name, [row.at * dt for row in own], own, is_baseline=is_baseline))
     return lines
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from drivelab_shared import checkpoint
+from drivelab_shared.checkpoint import Parts
 from drivelab_shared.engine import Stopped, StopSignal, averaged, released, require_finite
 from drivelab_shared.errors import UserError
 from drivelab_shared.modules import parameter_groups
 from drivelab_shared.runs import Progress, Run
 from drivelab_shared.seeding import StepSampler, seed_step
+from drivelab_shared.stage import Stage
 
 FETCH, FORWARD, VALIDATE = range(3)
 """Streams of random numbers within a step, so that none depends on how many numbers another drew."""
@@ -89,26 +90,16 @@ def fit(
         Stopped: a signal asked for it; the state is saved.
         UserError: a loss is not finite, `select` is not a figure that is measured, or the batch cannot be shared out.
     """
-    accelerator, folder = run.accelerator, run.folder / "checkpoints" / stage
+    accelerator = run.accelerator
     decayed = torch.optim.AdamW(parameter_groups(network, schedule.weight_decay), lr=schedule.lr)
     network, optimizer = accelerator.prepare(network, decayed)
-    parts = checkpoint.Parts({stage: network}, {"optimizer": optimizer})
-    start, best = 0, None
-    if (newest := checkpoint.latest(accelerator, folder)) is not None:
-        progress = checkpoint.load(accelerator, newest, parts)
-        start, best = progress["step"], progress["best"]
-        if best is not None and accelerator.is_main_process:
-            checkpoint.mark_best(folder, *best)  # a kill between saving and marking must not lose it
-    if run.resumed:
-        run.rewind(stage, start)
+    saved = Stage(run, stage, Parts({stage: network}, {"optimizer": optimizer}), schedule.keep)
+    start = saved.resume()
     world, rank = accelerator.num_processes, accelerator.process_index
     global_batch = min(global_batch, num_samples // world * world)
     if global_batch % world:
         raise UserError(f"{stage}: batch_size: expected a multiple of {world} processes, got {global_batch}")
     sampler = StepSampler(num_samples, global_batch, rank, world, schedule.seed)
-
-    def save(step: int) -> None:
-        checkpoint.save(accelerator, folder, step, parts, {"best": best}, schedule.keep)
 
     with Progress(stage, schedule.steps, start, quiet=not accelerator.is_main_process) as bar:
         for step in range(start, schedule.steps):
@@ -137,20 +128,15 @@ def fit(
                 seed_step(schedule.seed, step, rank, VALIDATE)
                 figures = _validated(accelerator.unwrap_model(network), validate)
                 run.log(done, "val", figures, stage)
-                if select and select not in figures:
-                    raise UserError(f"select: expected one of {', '.join(figures)}, got {select!r}")
-                if select and figures[select] > (best[2] if best else -math.inf):
-                    best = (done, select, figures[select])
-                    save(done)
-                    if accelerator.is_main_process:
-                        checkpoint.mark_best(folder, *best)
+                if select:
+                    saved.save_if_best(done, select, figures, lower=False)
             is_stopping = stop.agreed(accelerator)
             if done % schedule.checkpoint_every == 0 or done == schedule.steps or is_stopping:
-                save(done)
+                saved.save(done)
             if is_stopping:
                 raise Stopped
-    if select and (chosen := checkpoint.best(accelerator, folder)) is not None:
-        checkpoint.load(accelerator, chosen, parts)
+    if select:
+        saved.load_best()
     return released(network, accelerator)
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from drivelab_shared.errors import UserError
+from drivelab_shared.arrays import read_archive
 from drivelab_shared.stats import Draws, Interval, bootstrap, difference, group_draws, ratio
 
 JUDGES = ("a", "b", "c")
-"""a: the classifier of the loss, on latents. b: an independent one, on latents. c: on decoded pictures."""
+"""a: the classifier of the loss, on latents. b: an independent one, on latents. c: on decoded pictures. There is no b
+where another VAE than the run's was given."""
 NUM_CLASSES = 3
 
 
@@ -43,6 +44,11 @@ class Scores:
     def num_groups(self) -> int:
         """Trajectories."""
         return int(self.groups.max()) + 1
+
+    @property
+    def judges(self) -> list[str]:
+        """Those who were asked."""
+        return [judge for judge in JUDGES if self.has("predictor", judge)]
 
     def at(self, horizon: int) -> int:
         """Column of a horizon."""
@@ -87,22 +93,24 @@ class Scores:
         Raises:
             UserError: it is another file.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
-            horizons, groups, labels = (arrays.pop(name) for name in ("horizons", "groups", "labels"))
-        except (OSError, ValueError, KeyError) as problem:
-            raise UserError(f"{path}: expected the scores of an evaluation, got {problem}") from problem
-        parts: dict[str, dict] = {}
-        for key, values in arrays.items():
-            name, _, part = key.rpartition("/")
-            parts.setdefault(name, {"classes": {}})
-            if part.startswith("class_"):
-                parts[name]["classes"][part.removeprefix("class_")] = values
-            else:
-                parts[name][part] = values
-        methods = {name: Method(**fields) for name, fields in parts.items()}
-        return cls(tuple(int(h) for h in horizons), groups, labels, methods)
+        return read_archive(path, "the scores of an evaluation", _from_arrays)
+
+
+def _from_arrays(arrays: dict[str, np.ndarray]) -> Scores:
+    required = ("horizons", "groups", "labels")
+    if missing := [name for name in required if name not in arrays]:
+        raise ValueError(f"no {missing[0]}")
+    horizons, groups, labels = (arrays.pop(name) for name in required)
+    parts: dict[str, dict] = {}
+    for key, values in arrays.items():
+        name, _, part = key.rpartition("/")
+        parts.setdefault(name, {"classes": {}})
+        if part.startswith("class_"):
+            parts[name]["classes"][part.removeprefix("class_")] = values
+        else:
+            parts[name][part] = values
+    methods = {name: Method(**fields) for name, fields in parts.items()}
+    return Scores(tuple(int(h) for h in horizons), groups, labels, methods)
 
 
 def accuracy(confusion: np.ndarray) -> np.ndarray:

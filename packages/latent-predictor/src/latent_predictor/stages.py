@@ -145,8 +145,6 @@ def _train_judge(
 ) -> nn.Module:
     judges, store = session.settings.judges, session.store
     rows = {split: _labelled(store.indices(split), labels) for split in ("train", "val")}
-    if not len(rows["train"]):
-        raise UserError(f"{store.data_dir}: labels: expected training drives whose lane is known, got none")
 
     def batch_of(indices: np.ndarray) -> tuple[Tensor, Tensor]:
         chosen = inputs[indices]
@@ -223,6 +221,17 @@ def oracle_logits(
     actions = torch.from_numpy(store.actions[frames[:, :-1]]).to(device)
     ahead = torch.from_numpy(store.track_ahead[frames[:, context - 1]]).to(device)
     return oracle(states, actions, ahead), torch.from_numpy(store.judge_labels[frames[:, context:]]).to(device)
+
+
+def require_labels(store: Store) -> None:
+    """Refuse drives that no judge can learn from, before anything is learned.
+
+    Raises:
+        UserError: there is no label in the training split.
+    """
+    rows = store.indices("train")
+    if not all(len(_labelled(rows, labels)) for labels in (store.labels, store.judge_labels)):
+        raise UserError(f"{store.data_dir}: labels: expected training drives whose lane is known, got none")
 
 
 def latents_of(session: Session, vae: Vae) -> np.ndarray:

@@ -61,11 +61,12 @@ def row(name: str, metric: str, at: object, interval: Interval) -> Row:
 def accuracy_rows(comparison: Comparison) -> Iterator[Row]:
     """Accuracy by each judge, and balanced accuracy on pictures."""
     scores = comparison.seeds[0]
-    for judge, judge_name in JUDGE_NAMES.items():
+    for judge in scores.judges:
         for method in scores.methods:
             if scores.has(method, judge):
                 for h in scores.horizons:
-                    yield row(method, f"accuracy [%], {judge_name}", h, comparison.classes(method, judge, h))
+                    metric = f"accuracy [%], {JUDGE_NAMES[judge]}"
+                    yield row(method, metric, h, comparison.classes(method, judge, h))
     for method in scores.methods:
         for h in scores.horizons:
             interval = comparison.classes(method, "c", h, balanced_accuracy)
@@ -101,15 +102,15 @@ def error_rows(comparison: Comparison) -> Iterator[Row]:
 
 def comparison_rows(comparison: Comparison) -> Iterator[Row]:
     """Differences that are drawn in pairs, in points of accuracy, and the quotient to the oracle."""
-    methods = comparison.seeds[0].methods
+    methods, judges = comparison.seeds[0].methods, comparison.seeds[0].judges
     for h in comparison.seeds[0].horizons:
         for other in ("copy last", "no-action twin", "swapped actions"):
-            for judge in "bc":
-                if other in methods:
+            for judge in judges:
+                if other in methods and judge != "a":
                     difference = comparison.classes_difference("predictor", other, judge, h)
                     yield row(f"predictor - {other}, judge {judge}", "difference [points]", h, difference)
         yield row("gaming gap", "difference [points]", h, comparison.gaming("predictor", h))
-    if "state oracle" in methods:
+    if "state oracle" in methods and "b" in judges:
         for h in comparison.seeds[0].horizons:
             quotient = comparison.quotient("predictor", "state oracle", "b", h)
             yield row("predictor / state oracle, judge b", "quotient of accuracies", h, quotient)
@@ -124,20 +125,21 @@ def conclusions(comparison: Comparison, dt: float) -> list[str]:
         comparison.classes(name, "c", middle) for name in ("predictor", "copy last", "reconstruction")
     )
     found = [
-        f"**{seconds} the imagined pictures show the right lane in {_percent(ours)} of windows**; repeating the last "
-        f"frame gives {_percent(copied)}, reconstructions of the real frames {_percent(ceiling)}."
+        f"**{seconds} the imagined pictures show the right lane in {ours.shown('%')} of windows**; repeating the last "
+        f"frame gives {copied.shown('%')}, reconstructions of the real frames {ceiling.shown('%')}."
     ]
-    if "state oracle" in scores.methods:
+    if "state oracle" in scores.methods and "b" in scores.judges:
         quotient = comparison.quotient("predictor", "state oracle", "b", middle)
         if math.isfinite(quotient.value):  # not where the oracle is never right
             found.append(
-                f"An independent classifier of the imagined latents is right {_shown(quotient, decimals=2)} times as "
+                f"An independent classifier of the imagined latents is right {quotient.shown(decimals=2)} times as "
                 "often as a model that is told the true state and the road ahead."
             )
     if "swapped actions" in scores.methods:
-        drop = comparison.classes_difference("predictor", "swapped actions", "b", middle)
+        judge = "b" if "b" in scores.judges else "c"
+        drop = comparison.classes_difference("predictor", "swapped actions", judge, middle)
         verdict = "It uses its actions" if drop.low > 0 else "**It does not visibly use its actions**"
-        found.append(f"{verdict}: with the actions of another drive it loses {_points(drop)} (judge b).")
+        found.append(f"{verdict}: with the actions of another drive it loses {drop.shown('points')} (judge {judge}).")
     found.append(_gaming_sentence(comparison.gaming("predictor", middle)))
     beaten = [h for h in scores.horizons if comparison.relative_error("predictor", "constant mean", h).high < 1]
     found.append(
@@ -151,35 +153,21 @@ def conclusions(comparison: Comparison, dt: float) -> list[str]:
             meaning = "it predicts the mean of what could happen" if spread < 1 else "it drifts"
             found.append(f"At {h} frames the predictions spread {spread:.2f} times as far as real latents: {meaning}.")
             break
+    if "b" not in scores.judges:
+        found.append("There is no judge b: it reads the latents of the run's own VAE, and another one was given.")
     return found
 
 
 def _gaming_sentence(gap: Interval) -> str:
     if gap.value <= GAMING_POINTS:
         limit = f"called gaming above {GAMING_POINTS:g}"
-        return f"No gaming: between judge a and the pictures lie {_points(gap)} ({limit})."
+        return f"No gaming: between judge a and the pictures lie {gap.shown('points')} ({limit})."
     if gap.low > 0:
         return (
-            f"**Gaming: the classifier of the loss reads {_points(gap)} more than the pictures show.** Its accuracy "
-            "does not measure what the model knows."
+            f"**Gaming: the classifier of the loss reads {gap.shown('points')} more than the pictures show.** Its "
+            "accuracy does not measure what the model knows."
         )
-    return f"Perhaps gaming: between judge a and the pictures lie {_points(gap)}; too few drives to be sure."
-
-
-def _percent(interval: Interval) -> str:
-    return _shown(interval, " %")
-
-
-def _points(interval: Interval) -> str:
-    return _shown(interval, " points")
-
-
-def _shown(interval: Interval, unit: str = "", decimals: int = 1) -> str:
-    """The interval is left out where there is none, as with a single trajectory."""
-    text = f"{interval.value:.{decimals}f}{unit}"
-    if math.isnan(interval.low):
-        return text
-    return f"{text} [{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"
+    return f"Perhaps gaming: between judge a and the pictures lie {gap.shown('points')}; too few drives to be sure."
 
 
 def _frames(horizons: Sequence[int]) -> str:

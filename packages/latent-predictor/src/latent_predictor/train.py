@@ -24,6 +24,7 @@ from latent_predictor.stages import (
     classifier_noise_std,
     latents_of,
     num_steps,
+    require_labels,
     train_classifier,
     train_judges,
     train_oracle,
@@ -68,12 +69,15 @@ def _open_store(settings: TrainSettings, run: Run) -> Store:
 
 def _train_stages(session: Session) -> None:
     settings, run = session.settings, session.run
+    # What the last stages need is refused before the first one.
+    require_labels(session.store)
+    starts = training_starts(session)
     vae = train_vae(session)
     latents = latents_of(session, vae)
     classifier = train_classifier(session, vae, latents)
     _, pixel_judge = train_judges(session, vae, latents)
     train_oracle(session)
-    training = PredictorTraining(session, vae, latents, classifier, pixel_judge)
+    training = PredictorTraining(session, starts, vae, latents, classifier, pixel_judge)
     predictor = training.run("predictor", use_actions=settings.use_actions)
     if settings.twin and settings.conditioning != "none" and session.store.action_size:
         training.run("twin", use_actions=False)
@@ -87,22 +91,37 @@ def _train_stages(session: Session) -> None:
     run.accelerator.wait_for_everyone()
 
 
+def training_starts(session: Session) -> np.ndarray:
+    """First rows of all training windows.
+
+    Raises:
+        UserError: the trajectories are too short for one.
+    """
+    # The first of these frames is only an input: `window` transitions connect window + 1 frames.
+    settings, frames = session.settings, session.settings.window + 1
+    starts = window_starts(session.store, "train", frames, settings.window_stride)
+    if not len(starts):
+        found = f"expected training trajectories of {frames} frames, got shorter ones"
+        raise UserError(f"{session.store.data_dir}: {found}")
+    return starts
+
+
 class PredictorTraining:
     """The main stage, run once for the predictor and once for its no-action twin."""
 
     def __init__(
-        self, session: Session, vae: Vae, latents: np.ndarray, classifier: nn.Module, pixel_judge: nn.Module
+        self,
+        session: Session,
+        starts: np.ndarray,
+        vae: Vae,
+        latents: np.ndarray,
+        classifier: nn.Module,
+        pixel_judge: nn.Module,
     ) -> None:
-        self.session, self.vae, self.latents = session, vae, latents
+        self.session, self.starts, self.vae, self.latents = session, starts, vae, latents
         self.classifier, self.pixel_judge = classifier, pixel_judge
-        settings, store = session.settings, session.store
         self.classifier_noise_std = classifier_noise_std(session, vae)
-        # The first of these frames is only an input: `window` transitions connect window + 1 frames.
-        self.starts = window_starts(store, "train", settings.window + 1, settings.window_stride)
-        if not len(self.starts):
-            raise UserError(
-                f"{store.data_dir}: expected training trajectories of {settings.window + 1} frames, got shorter ones"
-            )
+        store = session.store
         self.horizon = min(
             max(VALIDATION_HORIZONS), min(span.length for span in store.spans("val")) - VALIDATION_CONTEXT
         )

@@ -1,5 +1,6 @@
 """A trained run opened again: its networks and the data to try them on."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch import nn
 
 from drivelab_shared.errors import UserError
 from drivelab_shared.modules import freeze
+from drivelab_shared.networks import weights_hash
 from drivelab_shared.settings import load
 from latent_predictor.config import RunReader, TrainSettings
 from latent_predictor.data.store import Store, open_store
@@ -29,7 +31,8 @@ class TrainedRun:
     settings: TrainSettings
     vae: Vae
     classifier: nn.Module
-    judge_latent: nn.Module
+    judge_latent: nn.Module | None
+    """None where another VAE than the run's was given: it reads the latents of that one alone."""
     judge_pixel: nn.Module
     predictor: Predictor
     twin: Predictor | None
@@ -61,20 +64,24 @@ def open_trained(run: Path, device: torch.device, settings: RunReader) -> Traine
     def optional(name: str, *kinds: str) -> nn.Module | None:
         return network(name, *kinds) if (run / "models" / name).is_dir() else None
 
-    vae = network("vae", "vae", path=getattr(settings, "vae_model_path", None))
-    classifier_path, predictor_path = (getattr(settings, f"{name}_path", None) for name in ("classifier", "predictor"))
+    vae_path, classifier_path, predictor_path = (
+        getattr(settings, f"{name}_path", None) for name in ("vae_model", "classifier", "predictor")
+    )
+    vae = network("vae", "vae", path=vae_path)
     classifier = network("classifier", "latent_mlp", "latent_cnn", path=classifier_path)
     predictor = network("predictor", *PREDICTORS, path=predictor_path)
-    judge_latent = network("judge_latent", "latent_cnn")
     require_same_latents(classifier_path or run, classifier, vae)
-    require_same_latents(run, judge_latent, vae)
     _require_fit(predictor_path or run, predictor, vae, store)
+    is_own_vae = vae_path is None or weights_hash(vae) == weights_hash(network("vae", "vae"))
+    if not is_own_vae:
+        _require_beside(vae_path, classifier_path=classifier_path, predictor_path=predictor_path)
+        print(f"judge b is left out: it reads latents of the VAE of {run}, and {vae_path} is another", file=sys.stderr)
     return TrainedRun(
         folder=run,
         settings=trained,
         vae=vae,
         classifier=classifier,
-        judge_latent=judge_latent,
+        judge_latent=network("judge_latent", "latent_cnn") if is_own_vae else None,
         judge_pixel=network("judge_pixel", "pixel_cnn"),
         predictor=predictor,
         twin=None if predictor_path else optional("twin", *PREDICTORS),
@@ -83,6 +90,14 @@ def open_trained(run: Path, device: torch.device, settings: RunReader) -> Traine
         latents=cached_latents(vae, store, trained.cache_dir, device),
         device=device,
     )
+
+
+def _require_beside(vae_path: Path, **paths: Path | None) -> None:
+    """The run's own networks read the latents of its own VAE; of another one of the same size they can say nothing."""
+    for name, path in paths.items():
+        if path is None:
+            expected = f"expected one for the latents of {vae_path}, which is not the VAE of the run"
+            raise UserError(f"{name}: {expected}, got none")
 
 
 def _require_fit(path: Path, predictor: Predictor, vae: Vae, store: Store) -> None:

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from drivelab_shared.results import Table
-from latent_predictor.bench.timing import Timings, Work, interleave, row, shown, timed
+from drivelab_shared.results import Row, Table
+from latent_predictor.bench.timing import Timings, Work, interleave, timed
 from latent_predictor.bench.workbench import Workbench
 from latent_predictor.imagine import Windows, imagine
 from latent_predictor.latents import decode
@@ -29,10 +29,11 @@ def bench_imagination(bench: Workbench) -> list[Table]:
     """Frames per CPU-second of the run's own predictor."""
     timings = interleave("imagination", _works(bench.trained), bench.settings.repeats)
     latency = timings.milliseconds(STEP_1)
-    rows = [row(name, "frames per CPU-second", timings.rate(name)) for name in timings.by_name]
-    rows += [row(STEP_1, "CPU time per frame [ms]", latency)]
+    rows = [Row(name, "frames per CPU-second", **vars(timings.rate(name))) for name in timings.by_name]
+    rows += [Row(STEP_1, "CPU time per frame [ms]", **vars(latency))]
     pairs = {STEP_BATCH: STEP_1, OURS: PLAIN, OURS_DECODED: PLAIN_DECODED}
-    rows += [row(ours, "times its plain counterpart", timings.times(ours, plain)) for ours, plain in pairs.items()]
+    for ours, plain in pairs.items():
+        rows.append(Row(ours, "times its plain counterpart", **vars(timings.times(ours, plain))))
     title = f"Imagination, rollouts of {CONTEXT} real and {STEPS} imagined frames"
     return [bench.table("imagination", title, rows, _conclusions(timings, bench.trained.store.dt))]
 
@@ -107,8 +108,8 @@ def _conclusions(timings: Timings, dt: float) -> list[str]:
     latency, batched = timings.milliseconds(STEP_1), timings.times(STEP_BATCH, STEP_1)
     whole, decoded = timings.times(OURS, PLAIN), timings.times(OURS_DECODED, PLAIN_DECODED)
     return [
-        f"**{BATCH} windows imagined at once give {shown(whole, 'times')} as many frames per CPU-second as one window "
-        f"after the other**, and {shown(decoded, 'times')} with decoding, most of whose cost is the decoder's.",
-        f"One step takes {shown(latency, 'ms', 2)} of CPU time for one car, {1000 * dt / latency.value:.0f} times "
-        f"faster than real time; in batches of {BATCH} a frame is {shown(batched, 'times')} cheaper.",
+        f"**{BATCH} windows imagined at once give {whole.shown('times')} as many frames per CPU-second as one window "
+        f"after the other**, and {decoded.shown('times')} with decoding, most of whose cost is the decoder's.",
+        f"One step takes {latency.shown('ms', 2)} of CPU time for one car, {1000 * dt / latency.value:.0f} times "
+        f"faster than real time; in batches of {BATCH} a frame is {batched.shown('times')} cheaper.",
     ]

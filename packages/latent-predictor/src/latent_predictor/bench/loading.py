@@ -11,7 +11,7 @@ import numpy as np
 
 from drivelab_shared.results import Table
 from drivelab_shared.seeding import keyed_rng
-from latent_predictor.bench.timing import Timings, interleave, shown, timed
+from latent_predictor.bench.timing import Timings, interleave, timed
 from latent_predictor.bench.workbench import Workbench
 from latent_predictor.data.store import Store, window_starts
 from latent_predictor.train import window_batch
@@ -94,11 +94,11 @@ def _peer(store: Store, path: Path) -> Any | None:
 def _conclusions(timings: Timings) -> Iterator[str]:
     frames, latents = (timings.times(name, NPZ) for name in (FRAMES, LATENTS))
     yield (
-        f"**The mapped cache gives {shown(frames, 'times', 0)} as many frames per CPU-second as opening the npz for "
-        f"every window**, and {shown(latents, 'times', 0)} as many latents."
+        f"**The mapped cache gives {frames.shown('times', 0)} as many frames per CPU-second as opening the npz for "
+        f"every window**, and {latents.shown('times', 0)} as many latents."
     )
     if PEER in timings.by_name:
-        quotient = shown(timings.times(FRAMES, PEER), "times")
+        quotient = timings.times(FRAMES, PEER).shown("times")
         yield f"The mapped cache gives {quotient} as many frames as stable-worldmodel's HDF5 reader on the same drives."
     else:
         yield "stable-worldmodel is not installed here, so its HDF5 reader was not measured."

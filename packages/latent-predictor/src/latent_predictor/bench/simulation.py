@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from drivelab_shared.results import Table
-from latent_predictor.bench.timing import interleave, shown, timed
+from latent_predictor.bench.timing import interleave, timed
 from latent_predictor.bench.workbench import Workbench
 from latent_predictor.data.car_racing import CarRacing
 from latent_predictor.data.simulate import FRAME_SKIP, drive
@@ -29,9 +29,9 @@ def bench_simulation(bench: Workbench) -> list[Table]:
     }
     timings = interleave("simulation", {name: timed(work) for name, work in works.items()}, bench.settings.repeats)
     conclusions = [
-        f"**Physics with our own camera gives {shown(timings.times(ROAD, PLAIN), 'times')} as many frames per "
+        f"**Physics with our own camera gives {timings.times(ROAD, PLAIN).shown('times')} as many frames per "
         "CPU-second as the simulator's own loop**; drawing its picture only where one is kept gives "
-        f"{shown(timings.times(TOP, PLAIN), 'times')}."
+        f"{timings.times(TOP, PLAIN).shown('times')}."
     ]
     rows = list(timings.rows("frames per CPU-second", PLAIN))
     return [bench.table("simulation", "Simulated drives, set-up and labels included", rows, conclusions)]

@@ -68,9 +68,9 @@ class Timings:
     def rows(self, metric: str, baseline: str) -> Iterator[Row]:
         """Rate and ratio of every name."""
         for name in self.by_name:
-            yield row(name, metric, self.rate(name))
+            yield Row(name, metric, **vars(self.rate(name)))
             if name != baseline:
-                yield row(name, f"times {baseline}", self.times(name, baseline))
+                yield Row(name, f"times {baseline}", **vars(self.times(name, baseline)))
 
     def _interval(self, repeats: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> Interval:
         return bootstrap(repeats[None], statistic, group_draws(len(repeats)))
@@ -87,16 +87,3 @@ def interleave(label: str, works: Mapping[str, Work], repeats: int) -> Timings:
                     found[name].append(measured)
             bar.update(repeat + 1)
     return Timings({name: np.array(measured, dtype=float) for name, measured in found.items()})
-
-
-def row(name: str, metric: str, interval: Interval, at: str | int | float | None = None) -> Row:
-    """A measured figure as a row of results.json; n is the number of repeats or trajectories."""
-    return Row(name, metric, interval.value, at, interval.low, interval.high, interval.n)
-
-
-def shown(interval: Interval, unit: str = "", decimals: int = 1) -> str:
-    """`12.3 times [11.8, 12.9]`, for sentences."""
-    text = f"{interval.value:.{decimals}f}{unit and ' ' + unit}"
-    if not np.isfinite([interval.low, interval.high]).all():
-        return text
-    return f"{text} [{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"

@@ -20,7 +20,7 @@ from drivelab_shared.results import Row, Table
 from drivelab_shared.runs import open_run
 from drivelab_shared.stats import Interval
 from latent_predictor.bench.request_loop import train_as_requested
-from latent_predictor.bench.timing import Measured, Tick, Timings, Work, between, interleave, row, shown
+from latent_predictor.bench.timing import Measured, Tick, Timings, Work, between, interleave
 from latent_predictor.bench.workbench import PACKAGE, Workbench
 from latent_predictor.config import EvaluateSettings, TrainSettings
 from latent_predictor.evaluate import score, windows_of
@@ -28,7 +28,7 @@ from latent_predictor.fit import Moment
 from latent_predictor.models import Predictor
 from latent_predictor.scores import Comparison
 from latent_predictor.stages import Session
-from latent_predictor.train import PredictorTraining
+from latent_predictor.train import PredictorTraining, training_starts
 
 SEGMENT = 6144
 """Transitions of one timed piece of training: a whole number of steps for windows of 16 and 24 and batches up to 32."""
@@ -66,7 +66,8 @@ class _Clocked(PredictorTraining):
         trained = bench.trained
         run = open_run(PACKAGE, settings, bench.accelerator, run_dir=Path(tempfile.mkdtemp(dir=bench.scratch)))
         session = Session(settings, run, StopSignal(), trained.store)
-        super().__init__(session, trained.vae, trained.latents, trained.classifier, trained.judge_pixel)
+        starts = training_starts(session)
+        super().__init__(session, starts, trained.vae, trained.latents, trained.classifier, trained.judge_pixel)
         self.ticks: list[Tick] = []
 
     def _loss(self, network: nn.Module, batch: np.ndarray, at: Moment) -> Mapping[str, Tensor]:
@@ -113,12 +114,12 @@ def _steps(bench: Workbench, transitions: int, settings: TrainSettings) -> int:
 def _speed(bench: Workbench, timings: Timings) -> Table:
     rows = list(timings.rows("transitions per CPU-second", REQUEST))
     factors = {after: timings.times(after, before) for before, after in itertools.pairwise(timings.by_name)}
-    rows += [row(name, "times the row above", factor) for name, factor in factors.items()]
+    rows += [Row(name, "times the row above", **vars(factor)) for name, factor in factors.items()]
     total = timings.times(OURS, REQUEST)
     reached = "reached" if total.low >= BAR else "not surely reached" if total.value >= BAR else "missed"
     parts = ", ".join(f"{FACTORS[name]} x{factor.value:.2f}" for name, factor in factors.items())
     conclusions = [
-        f"**Training takes {shown(total, 'times')} as many transitions per CPU-second as the request's loop** (bar: "
+        f"**Training takes {total.shown('times')} as many transitions per CPU-second as the request's loop** (bar: "
         f"{BAR:g}, {reached}).",
         f"Factor by factor: {parts}.",
     ]
@@ -141,13 +142,13 @@ def _quality(bench: Workbench, timings: Timings) -> Table:
     lines |= {name: (scored[OURS], name) for name in ("copy last", "real")}
     rows = [Row(name, "CPU-seconds at the rate above", number / timings.rate(name).value) for name in scored]
     for judge, (name, (comparison, method)), h in itertools.product(JUDGES, lines.items(), HORIZONS):
-        rows.append(row(name, f"accuracy [%], judge {judge}", comparison.classes(method, judge, h), h))
+        rows.append(Row(name, f"accuracy [%], judge {judge}", at=h, **vars(comparison.classes(method, judge, h))))
     differences = {
         (judge, h): scored[OURS].classes_difference("predictor", "predictor", judge, h, other=scored[REQUEST])
         for judge, h in itertools.product(JUDGES, HORIZONS)
     }
     for (judge, h), difference in differences.items():
-        rows.append(row(f"{OURS} - {REQUEST}", f"difference [points], judge {judge}", difference, h))
+        rows.append(Row(f"{OURS} - {REQUEST}", f"difference [points], judge {judge}", at=h, **vars(difference)))
     above_real = [
         key for key in differences if _value(scored[REQUEST], "predictor", *key) > _value(scored[REQUEST], "real", *key)
     ]

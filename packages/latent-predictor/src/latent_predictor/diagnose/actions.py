@@ -13,7 +13,7 @@ from drivelab_shared.results import Row
 from drivelab_shared.stats import Interval
 from latent_predictor.data.suspicions import ACTION_NAMES
 from latent_predictor.data.trajectory import CENTER, LEFT, RIGHT
-from latent_predictor.diagnose.sample import Sample, Section, imagine_with, row, shown, training_rows
+from latent_predictor.diagnose.sample import Sample, Section, imagine_with, training_rows
 from latent_predictor.latents import decode, statistics, to_frames
 
 MOVED = "latent moved by [std]"
@@ -28,7 +28,11 @@ def measure_actions(sample: Sample) -> Section | None:
     if not sample.trained.predictor.uses_actions:
         return None
     moved = _moved(sample)
-    rows = [row(name, MOVED, sample.mean_of(d[:, s - 1]), s) for name, d in moved.items() for s in sample.shown_steps]
+    rows = [
+        Row(name, MOVED, at=step, **vars(sample.mean_of(distance[:, step - 1])))
+        for name, distance in moved.items()
+        for step in sample.shown_steps
+    ]
     conclusions = [_which_actions_count(sample, moved)]
     steered = _steered(sample) if len(ACTION_NAMES) == sample.trained.store.action_size else {}
     if steered:
@@ -96,7 +100,7 @@ def _line(sample: Sample, steps: np.ndarray, name: str, distance: np.ndarray, *,
 def _which_actions_count(sample: Sample, moved: dict[str, np.ndarray]) -> str:
     middle = min(10, sample.steps)
     by_action = {name: sample.mean_of(d[:, middle - 1]) for name, d in moved.items() if name != UNRELATED}
-    parts = [f"{name.removesuffix(' one std higher')} {shown(value, decimals=2)}" for name, value in by_action.items()]
+    parts = [f"{name.removesuffix(' one std higher')} {value.shown(decimals=2)}" for name, value in by_action.items()]
     scale = (
         f"; two unrelated real frames differ by {sample.mean_of(moved[UNRELATED][:, middle - 1]).value:.2f}"
         if UNRELATED in moved
@@ -137,7 +141,7 @@ def _read_lanes(sample: Sample, futures: Tensor) -> Int[np.ndarray, "windows ste
 
 def _lane_rows(sample: Sample, lanes: dict[str, np.ndarray]) -> list[Row]:
     return [
-        row(name, f"read as {word} [%], judge c", sample.mean_of(100.0 * (read[:, step - 1] == lane)), step)
+        Row(name, f"read as {word} [%], judge c", at=step, **vars(sample.mean_of(100.0 * (read[:, step - 1] == lane))))
         for word, lane in (("left", LEFT), ("right", RIGHT))
         for name, read in lanes.items()
         for step in sample.shown_steps
@@ -156,7 +160,7 @@ def _obeys(sample: Sample, lanes: dict[str, np.ndarray]) -> str:
     verdict = "**The imagined car obeys its steering**" if obeys else "**The imagined car does not obey its steering**"
     return (
         f"{verdict}: {middle} frames after steering right instead of left, judge c sees the right lane in "
-        f"{shown(gained)} points more of the windows, and the left lane in {shown(lost)} points fewer."
+        f"{gained.shown()} points more of the windows, and the left lane in {lost.shown()} points fewer."
     )
 
 

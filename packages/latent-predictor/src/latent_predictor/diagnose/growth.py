@@ -11,7 +11,7 @@ from drivelab_shared.plots import Line, line_plot
 from drivelab_shared.report import Report
 from drivelab_shared.results import Row
 from drivelab_shared.stats import Interval
-from latent_predictor.diagnose.sample import Sample, Section, latents_at, row, shown
+from latent_predictor.diagnose.sample import Sample, Section, latents_at
 from latent_predictor.imagine import CHUNK, imagine
 
 Errors = dict[str, Float[np.ndarray, "windows steps"]]
@@ -92,7 +92,7 @@ def _rows(sample: Sample, errors: Errors, reference: str, names: tuple[str, ...]
     for name in names:
         if name in errors:
             for step in sample.shown_steps:
-                yield row(name, f"MSE / {reference}", _relative(sample, errors, name, reference, step), step)
+                yield Row(name, f"MSE / {reference}", at=step, **vars(_relative(sample, errors, name, reference, step)))
 
 
 def _line(sample: Sample, errors: Errors, name: str) -> Line:
@@ -100,7 +100,7 @@ def _line(sample: Sample, errors: Errors, name: str) -> Line:
     values = [_relative(sample, errors, name, MEAN, step) for step in steps]
     if name == COPY:
         return Line(name, steps, [v.value for v in values], is_baseline=True)
-    return Line(name, steps, [v.value for v in values], [v.low for v in values], [v.high for v in values])
+    return Line.of(name, steps, values)
 
 
 def _conclusions(sample: Sample, errors: Errors, spread: np.ndarray) -> list[str]:
@@ -108,7 +108,7 @@ def _conclusions(sample: Sample, errors: Errors, spread: np.ndarray) -> list[str
     feedback = _relative(sample, errors, OURS, ONE_STEP, last)
     found = [
         f"**{'The error accumulates' if feedback.low > 1 else 'No accumulation can be shown'}**: {last} frames ahead, "
-        f"the open-loop error is {shown(feedback, 'times', 2)} that of the same predictor on the same frames with the "
+        f"the open-loop error is {feedback.shown('times', 2)} that of the same predictor on the same frames with the "
         "real history."
     ]
     relative = [_relative(sample, errors, OURS, MEAN, step) for step in range(1, last + 1)]

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int, UInt8
 
 from drivelab_shared.report import Report
 from drivelab_shared.results import Row
-from latent_predictor.diagnose.sample import Sample, Section, row, shown, training_rows
+from latent_predictor.diagnose.sample import Sample, Section, training_rows
 from latent_predictor.latents import CHUNK, decode, to_frames, to_pictures
 
 NUM_SHOWN = 3
@@ -29,8 +29,8 @@ def measure_reconstruction(sample: Sample) -> Section:
     errors = {name: _squared_error(frames, real) for name, frames in pictures.items()}
     rows = _lane_rows(sample, {"real picture": real, "reconstruction": pictures["reconstruction"]})
     for name, error in errors.items():
-        rows.append(row(name, PSNR, sample.frame_mean(-10 * np.log10(error))))
-        rows.append(row(name, MSE, sample.frame_mean(error)))
+        rows.append(Row(name, PSNR, **vars(sample.frame_mean(-10 * np.log10(error)))))
+        rows.append(Row(name, MSE, **vars(sample.frame_mean(error))))
     title = f"Reconstruction of {len(real)} frames"
     table = sample.table("reconstruction", title, rows, _conclusions(sample, errors, rows))
 
@@ -51,7 +51,7 @@ def _conclusions(sample: Sample, errors: dict[str, np.ndarray], rows: list[Row])
     psnr = {name: sample.frame_mean(-10 * np.log10(error)) for name, error in errors.items()}
     found = [
         f"**Encoding and decoding leaves {left:.0f} % of the squared error of the mean picture**: "
-        f"{shown(psnr['reconstruction'], 'dB')} against {shown(psnr['mean picture'], 'dB')}. No decoded prediction can "
+        f"{psnr['reconstruction'].shown('dB')} against {psnr['mean picture'].shown('dB')}. No decoded prediction can "
         "be expected to look better."
     ]
     lanes = {row.row: row.value for row in rows if row.metric == LANE}
@@ -83,7 +83,7 @@ def _lane_rows(sample: Sample, pictures: dict[str, np.ndarray]) -> list[Row]:
     if not known.any():
         return []
     right = {name: 100.0 * (_read_lanes(sample, frames) == labels) for name, frames in pictures.items()}
-    return [row(name, LANE, sample.frame_mean(values, known)) for name, values in right.items()]
+    return [Row(name, LANE, **vars(sample.frame_mean(values, known))) for name, values in right.items()]
 
 
 @torch.no_grad()

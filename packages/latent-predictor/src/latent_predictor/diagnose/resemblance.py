@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from drivelab_shared.report import Report
 from drivelab_shared.results import Row
 from drivelab_shared.stats import Interval
-from latent_predictor.diagnose.sample import Sample, Section, row
+from latent_predictor.diagnose.sample import Sample, Section
 
 NUM_COMPONENTS = 50
 """Of the PCA before t-SNE, as its authors advise."""
@@ -39,8 +39,8 @@ def measure_resemblance(sample: Sample) -> Section:
         for step in steps:
             both = np.concatenate([real[step], imagined[step]])
             told = _told_apart(sample, both, np.repeat([1, 0], len(windows)), np.tile(windows, 2))
-            rows.append(row(OURS, TOLD, told, step))
-            rows.append(row(CONTROL, TOLD, _told_apart(sample, real[step], windows % 2, windows), step))
+            rows.append(Row(OURS, TOLD, at=step, **vars(told)))
+            rows.append(Row(CONTROL, TOLD, at=step, **vars(_told_apart(sample, real[step], windows % 2, windows))))
     rows += [
         Row(
             OURS,

@@ -172,16 +172,3 @@ def imagine_with(
 def group_sums(above: np.ndarray, below: np.ndarray, groups: np.ndarray) -> Float[np.ndarray, "groups 2"]:
     """Both values added up by group."""
     return np.stack([np.bincount(groups, above), np.bincount(groups, below)], axis=-1)
-
-
-def row(name: str, metric: str, interval: Interval, at: str | int | float | None = None) -> Row:
-    """A measured figure as a row of results.json."""
-    return Row(name, metric, interval.value, at, interval.low, interval.high, interval.n)
-
-
-def shown(interval: Interval, unit: str = "", decimals: int = 1) -> str:
-    """`25.1 dB [24.8, 25.4]`, for sentences."""
-    text = f"{interval.value:.{decimals}f}{unit and ' ' + unit}"
-    if not np.isfinite([interval.low, interval.high]).all():
-        return text
-    return f"{text} [{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"
