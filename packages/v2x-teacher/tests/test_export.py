@@ -9,8 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from drivelab_shared.errors import UserError
+from v2x_teacher import export as export_module
 from v2x_teacher.config import ExportSettings
 from v2x_teacher.export import export, load_export
 from v2x_teacher.export.answers import answer
@@ -109,6 +111,10 @@ def test_a_backbone_that_has_learned_is_exported_with_the_head(tiny_settings, tm
     row = trained.rows("test")[:1]
     said = load_export(tmp_path / "run" / "export").predict(*pictures_and_ego(trained, row[0])).trajectory
     assert np.array_equal(said, trained.inputs.method(trained.teacher, row, CPU).trajectories[0])
+    stored = load_file(tmp_path / "run" / "export" / "teacher" / "model.safetensors")
+    assert sum("embed_tokens.weight" in name or "shared.weight" in name for name in stored) == 1  # tied
+    numbers = sum(tensor.numel() for tensor in stored.values())
+    assert f"{numbers:,} numbers in model.safetensors" in (tmp_path / "run" / "export" / "README.md").read_text()
 
 
 # --- soft targets -----------------------------------------------------------------------------------------------------
@@ -223,13 +229,16 @@ def test_a_folder_with_other_files_is_left_alone(tiny_run, tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["teacher", "thesis.tex"]
 
 
-def test_features_that_were_drawn_with_dropout_are_not_exported(tiny_run, tmp_path):
+def test_features_that_were_drawn_with_dropout_are_not_exported(tiny_run, tmp_path, monkeypatch):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
     text = (run / "settings.yaml").read_text()
     (run / "settings.yaml").write_text(text.replace("mode: eval", "mode: train"))
-    with pytest.raises(UserError, match=r"backbone\.mode: expected a run trained with 'eval', got 'train'"):
+    monkeypatch.setattr(export_module, "open_trained", None)  # refused before the features are made again
+    with pytest.raises(UserError) as caught:
         export(ExportSettings(run_dir=run, device="cpu"))
+    assert str(caught.value).startswith(f"{run}: backbone.mode: expected a run trained with 'eval', got 'train'")
+    assert "train --backbone.mode eval makes a run that can be exported" in str(caught.value)
     assert not (run / "export").exists()
 
 

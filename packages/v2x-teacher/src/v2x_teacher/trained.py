@@ -47,26 +47,40 @@ def open_trained(run: Path, device: torch.device, reader: RunReader) -> TrainedR
     Raises:
         UserError: something is missing or does not fit.
     """
-    settings = load(TrainSettings, run / "settings.yaml")
-    changes = {"skip_invalid": settings.skip_invalid or reader.skip_invalid}
-    if reader.data_dir is not None:
-        changes |= {"data_dir": reader.data_dir, "layout": reader.layout, "split_file": reader.split_file}
-    settings = dataclasses.replace(settings, **changes)
+    settings = read_settings(run, reader)
     inputs = open_inputs(settings, device)
     alone = inputs.with_cameras("vehicle", device) if (run / "models" / ONE_CAMERA).is_dir() else None
     return TrainedRun(
         folder=run,
         settings=settings,
         inputs=inputs,
-        teacher=_network(run, TEACHER, inputs, device),
-        ego_mlp=_network(run, EGO_MLP, inputs.without_pictures(), device),
-        one_camera=None if alone is None else _network(run, ONE_CAMERA, alone, device),
+        teacher=open_network(run, TEACHER, inputs, device),
+        ego_mlp=open_network(run, EGO_MLP, inputs.without_pictures(), device),
+        one_camera=None if alone is None else open_network(run, ONE_CAMERA, alone, device),
         one_camera_inputs=alone,
         device=device,
     )
 
 
-def _network(run: Path, name: str, inputs: Inputs, device: torch.device) -> Teacher | None:
+def read_settings(run: Path, reader: RunReader) -> TrainSettings:
+    """Of the run, with the data that the reader names instead of its own.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    settings = load(TrainSettings, run / "settings.yaml")
+    changes = {"skip_invalid": settings.skip_invalid or reader.skip_invalid}
+    if reader.data_dir is not None:
+        changes |= {"data_dir": reader.data_dir, "layout": reader.layout, "split_file": reader.split_file}
+    return dataclasses.replace(settings, **changes)
+
+
+def open_network(run: Path, name: str, inputs: Inputs, device: torch.device) -> Teacher | None:
+    """One network of a run, frozen; None where it was not trained.
+
+    Raises:
+        UserError: there is no teacher, or the network reads something else.
+    """
     folder = run / "models" / name
     if name != TEACHER and not folder.is_dir():
         return None

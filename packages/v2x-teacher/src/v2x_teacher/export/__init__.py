@@ -7,13 +7,13 @@ from pathlib import Path
 from drivelab_shared import engine, runs
 from drivelab_shared.errors import UserError
 from drivelab_shared.files import replace_text
-from v2x_teacher.config import ExportSettings
+from v2x_teacher.config import ExportSettings, TrainSettings
 from v2x_teacher.data.recording import SPLITS
 from v2x_teacher.export.description import DESCRIPTION, describe
 from v2x_teacher.export.loaded import NETWORK, ExportedTeacher, load_export
 from v2x_teacher.export.readme import readme
 from v2x_teacher.export.soft_targets import SOFT_TARGETS, write_soft_targets
-from v2x_teacher.trained import TEACHER, open_trained
+from v2x_teacher.trained import TEACHER, open_trained, read_settings
 
 __all__ = ["ExportedTeacher", "export", "load_export"]
 
@@ -27,13 +27,9 @@ def export(settings: ExportSettings) -> None:
         UserError: there is no such run, its features cannot be made again, or the folder holds something else.
     """
     run = runs.find(PACKAGE, settings.run_dir)
+    _require_repeatable(run, read_settings(run, settings))
     device = engine.start(settings.device, threads=settings.threads).device
     trained = open_trained(run, device, settings)
-    if trained.settings.freeze_backbone and trained.settings.backbone.mode == "train":
-        raise UserError(
-            f"{run}: backbone.mode: expected a run trained with 'eval', got 'train': its features are one draw of "
-            "dropout, which nobody can make again"
-        )
     output = settings.output_dir or run / "export"
     _prepare(output)
     shutil.rmtree(output / NETWORK, ignore_errors=True)
@@ -49,6 +45,23 @@ def export(settings: ExportSettings) -> None:
     lines = ",\n".join(f' "{name}": {json.dumps(value)}' for name, value in description.items())
     replace_text(output / DESCRIPTION, f"{{\n{lines}\n}}\n")
     print(f"exported to {output}" + "".join(f"; soft targets of {count} {split}" for split, count in counts.items()))
+
+
+def _require_repeatable(run: Path, settings: TrainSettings) -> None:
+    """Refuse a head that has learned from features with dropout in them.
+
+    Such a draw belongs to a place in the run's own data: a new picture has none, and of features without dropout the
+    head knows nothing.
+
+    Raises:
+        UserError: it is one.
+    """
+    if settings.freeze_backbone and settings.backbone.mode == "train":
+        raise UserError(
+            f"{run}: backbone.mode: expected a run trained with 'eval', got 'train': its features are one draw of "
+            "dropout, which no new picture has; train --backbone.mode eval makes a run that can be exported (evaluate, "
+            "predict and diagnose read this one)"
+        )
 
 
 def _prepare(output: Path) -> None:

@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
+
+from drivelab_shared.networks import WEIGHTS
 from v2x_teacher.export.soft_targets import SOFT_TARGETS
-from v2x_teacher.trained import TrainedRun
+from v2x_teacher.trained import TEACHER, TrainedRun
 
 TEMPLATE = """\
 # A trajectory teacher ({run})
@@ -124,7 +128,7 @@ def readme(run: str, trained: TrainedRun, description: Mapping[str, Any], counts
         version=metadata.version("v2x-teacher"),
         seconds=times[-1],
         trained_part=" and what was trained of the backbone" if trained.teacher.backbone is not None else "",
-        parameters=sum(tensor.numel() for tensor in trained.teacher.state_dict().values()),
+        parameters=_num_stored(trained.folder / "models" / TEACHER / WEIGHTS),
         cameras=CAMERAS[settings.backbone.cameras],
         height=settings.backbone.height,
         width=settings.backbone.width,
@@ -136,6 +140,11 @@ def readme(run: str, trained: TrainedRun, description: Mapping[str, Any], counts
         backbone_from=FROM.get(kind, "read from the local folder that `settings.yaml` names, or `backbone_path`"),
         prior=settings.head.prior,
     )
+
+
+def _num_stored(path: Path) -> int:
+    """In the file: of an opened network nobody can tell any more what has learned."""
+    return sum(tensor.numel() for tensor in load_file(path).values())
 
 
 def _steps(times: list[float], kind: str) -> str:

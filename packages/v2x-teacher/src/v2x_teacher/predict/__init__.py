@@ -8,17 +8,14 @@ import torch
 from drivelab_shared import engine, runs
 from drivelab_shared.errors import UserError
 from drivelab_shared.files import replace_text
-from drivelab_shared.modules import freeze
-from drivelab_shared.settings import load
-from v2x_teacher.config import PredictSettings, TrainSettings
+from v2x_teacher.config import PredictSettings
 from v2x_teacher.data.kinematics import prior
 from v2x_teacher.inputs import Inputs, step_times
 from v2x_teacher.predict.document import Provenance, document
 from v2x_teacher.predict.pages import write_pages
 from v2x_teacher.predict.sources import of_data_set, of_pair
 from v2x_teacher.scores import Method
-from v2x_teacher.storage import load_teacher
-from v2x_teacher.trained import EGO_MLP, TEACHER
+from v2x_teacher.trained import EGO_MLP, TEACHER, open_network, read_settings
 
 PACKAGE = "v2x-teacher"
 
@@ -33,7 +30,7 @@ def predict(settings: PredictSettings) -> None:
     """
     run = runs.find(PACKAGE, settings.run_dir)
     device = engine.start(settings.device, threads=settings.threads).device
-    trained = load(TrainSettings, run / "settings.yaml")
+    trained = read_settings(run, settings)
     if settings.num_drawings < 0:
         raise UserError(f"num_drawings: expected a number >= 0, got {settings.num_drawings}")
     is_pair = settings.vehicle_image is not None or settings.infrastructure_image is not None
@@ -54,13 +51,12 @@ def answers(run: Path, inputs: Inputs, device: torch.device) -> dict[str, Method
         UserError: the run has no teacher, or it reads something else.
     """
     rows = np.arange(len(inputs.samples))
-    teacher = freeze(load_teacher(run / "models" / TEACHER, inputs.trainable_backbone).module.to(device))
-    methods = {"teacher": inputs.method(teacher, rows, device)}
+    methods = {"teacher": inputs.method(open_network(run, TEACHER, inputs, device), rows, device)}
     if inputs.knows_motion:
         methods["CTRV"] = Method(prior("ctrv", inputs.samples.ego, step_times(inputs.samples)).astype(np.float32))
-        if (run / "models" / EGO_MLP).is_dir():
-            ego_mlp = freeze(load_teacher(run / "models" / EGO_MLP, None).module.to(device))
-            methods["ego MLP"] = inputs.without_pictures().method(ego_mlp, rows, device)
+        alone = inputs.without_pictures()
+        if (ego_mlp := open_network(run, EGO_MLP, alone, device)) is not None:
+            methods["ego MLP"] = alone.method(ego_mlp, rows, device)
     return methods
 
 

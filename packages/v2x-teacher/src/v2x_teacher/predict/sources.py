@@ -24,10 +24,6 @@ def of_data_set(settings: PredictSettings, trained: TrainSettings, device: torch
     Raises:
         UserError: the data cannot be read, or the split is empty.
     """
-    changes = {"skip_invalid": settings.skip_invalid or trained.skip_invalid}
-    if settings.data_dir is not None:
-        changes |= {"data_dir": settings.data_dir, "layout": settings.layout, "split_file": settings.split_file}
-    trained = dataclasses.replace(trained, **changes)
     recording, samples = open_samples(
         trained.data_dir, trained.layout, trained.split_file, trained.labels,
         skip_invalid=trained.skip_invalid, needs_future=False,
@@ -78,11 +74,7 @@ def of_pair(settings: PredictSettings, trained: TrainSettings, device: torch.dev
     )
     with TemporaryDirectory() as folder:  # a pair is not worth a file in the cache
         trained = dataclasses.replace(trained, cache_dir=Path(folder))
-        inputs = add_pictures(trained, recording, samples, priors(trained, samples), device)
-        arrays = {name: getattr(inputs, name) for name in ("views", "features", "image_tokens")}
-        return dataclasses.replace(
-            inputs, **{name: None if array is None else np.array(array) for name, array in arrays.items()}
-        )
+        return add_pictures(trained, recording, samples, priors(trained, samples), device).in_memory()
 
 
 def _require_pair(settings: PredictSettings, trained: TrainSettings) -> None:
