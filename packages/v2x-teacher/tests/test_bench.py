@@ -8,7 +8,7 @@ import torch
 
 from drivelab_shared import results
 from v2x_teacher.bench import bench, rendering
-from v2x_teacher.bench.timing import Clock, interleave, median, shown
+from v2x_teacher.bench.timing import Clock, interleave, median
 from v2x_teacher.bench.training import (
     BACKBONE,
     CACHED,
@@ -71,7 +71,7 @@ def test_one_slow_repeat_does_not_move_the_median_but_widens_the_interval():
     calm, busy = median(np.array([2.0, 2.0, 2.0])), median(np.array([2.0, 2.0, 9.0]))
     assert (calm.value, calm.low, calm.high) == (2, 2, 2)
     assert (busy.value, busy.high) == (2, 9)
-    assert shown(median(np.array([3.14]))) == "3.1"
+    assert median(np.array([3.14])).shown() == "3.1"
 
 
 def test_the_naive_loop_is_scaled_to_all_epochs_and_extraction_counts(settings):

@@ -8,13 +8,12 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from drivelab_shared import checkpoint, engine
+from drivelab_shared import engine
 from drivelab_shared.engine import StopSignal
 from drivelab_shared.errors import UserError
 from drivelab_shared.runs import open_run
 from v2x_teacher.config import TrainSettings
-from v2x_teacher.fit import _accumulate, fit
-from v2x_teacher.train import _schedule
+from v2x_teacher.fit import Schedule, _accumulate, fit
 
 
 class CrashError(Exception):
@@ -23,11 +22,11 @@ class CrashError(Exception):
 
 def test_the_learning_rate_is_a_function_of_the_step():
     settings = TrainSettings(lr_schedule="cosine", final_lr_share=0.2, warmup_steps=3)
-    schedule = _schedule(settings, 11)
+    schedule = Schedule.of(settings, 11)
     # Three steps up to 1, then half a cosine over eight steps from 1 to 0.2.
     expected = [0.25, 0.5, 0.75, 1.0, *(0.2 + 0.4 * (1 + c) for c in (2**-0.5, 0.0, -(2**-0.5)))]
     assert [schedule.share_at(step) for step in (0, 1, 2, 3, 5, 7, 9)] == pytest.approx(expected)
-    constant = _schedule(replace(settings, lr_schedule="constant"), 11)
+    constant = Schedule.of(replace(settings, lr_schedule="constant"), 11)
     assert [constant.share_at(step) for step in (2, 3, 10)] == [0.75, 1.0, 1.0]
 
 
@@ -78,7 +77,7 @@ def count(tmp_path, figures, steps, *, select="", num_samples=4, crash_at=None, 
     try:
         network = fit(
             run, StopSignal(), "count", Counter(), lambda network, batch: {"loss": network.head[0].sum()},
-            num_samples=num_samples, batch_size=4, schedule=_schedule(settings, steps),
+            num_samples=num_samples, batch_size=4, schedule=Schedule.of(settings, steps),
             validate=validate, select=select,
         )  # fmt: skip
     finally:
@@ -89,34 +88,6 @@ def count(tmp_path, figures, steps, *, select="", num_samples=4, crash_at=None, 
 def test_the_last_step_is_returned_and_the_best_one_if_asked_for(tmp_path):
     assert count(tmp_path / "last", [0, 3, 1, 2], steps=4) == 4
     assert count(tmp_path / "best", [5, 3, 1, 2], steps=4, select="figure") == 3
-
-
-def test_a_resumed_run_still_knows_its_best_step(tmp_path):
-    figures = [3, 0, *[1] * 22]
-    with pytest.raises(CrashError):
-        count(tmp_path, figures, steps=24, select="figure", checkpoint_every=5, crash_at=20)
-    assert count(tmp_path, figures, steps=24, select="figure") == 2
-
-
-def test_a_kill_between_saving_and_marking_the_best_step_does_not_lose_it(tmp_path, monkeypatch):
-    mark = checkpoint.mark_best
-
-    def mark_or_be_killed(folder, step, *what):
-        if step == 2:
-            raise CrashError
-        mark(folder, step, *what)
-
-    figures = [3, 0, *[1] * 4]
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "mark_best", mark_or_be_killed)
-        with pytest.raises(CrashError):
-            count(tmp_path, figures, steps=6, select="figure")
-    assert count(tmp_path, figures, steps=6, select="figure") == 2
-
-
-def test_a_figure_that_is_not_measured_cannot_select(tmp_path):
-    with pytest.raises(UserError, match="select: expected one of figure, got 'accuracy'"):
-        count(tmp_path, [0], steps=1, select="accuracy")
 
 
 @pytest.mark.parametrize("accumulation", [1, 3])

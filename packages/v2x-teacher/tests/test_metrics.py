@@ -16,7 +16,7 @@ from v2x_teacher.metrics import (
     spread_ratio,
     up_to_horizon,
 )
-from v2x_teacher.strata import strata
+from v2x_teacher.situations import strata
 from v2x_teacher.transmission import file_bytes_per_s, raw_bytes_per_s
 
 NAN = float("nan")

@@ -11,12 +11,11 @@ from drivelab_shared.errors import UserError
 from drivelab_shared.modules import freeze
 from drivelab_shared.networks import save_network
 from v2x_teacher.config import BackboneSettings, HeadSettings, TrainSettings
-from v2x_teacher.fit import _groups
+from v2x_teacher.fit import Schedule, _groups
 from v2x_teacher.models.backbone import Backbone
 from v2x_teacher.models.build import build_backbone, build_trainable_backbone
 from v2x_teacher.models.teacher import Teacher
 from v2x_teacher.storage import build_teacher, load_teacher
-from v2x_teacher.train import _schedule
 
 torch.set_num_threads(1)
 
@@ -166,7 +165,7 @@ def test_image_tokens_computed_before_stand_for_the_pictures():
 def test_head_and_backbone_learn_with_rates_of_their_own_and_only_matrices_decay(lora_rank):
     teacher = teacher_with(trainable(lora_rank)).module
     settings = TrainSettings(head_lr=0.5, backbone_lr=0.25, weight_decay=0.125)
-    optimizer = torch.optim.AdamW(_groups(teacher, _schedule(settings, 10)))
+    optimizer = torch.optim.AdamW(_groups(teacher, Schedule.of(settings, 10)))
     found = {
         id(parameter): (group["lr"], group["peak_lr"], group["weight_decay"], parameter.ndim > 1)
         for group in optimizer.param_groups

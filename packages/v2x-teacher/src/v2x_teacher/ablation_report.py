@@ -212,11 +212,6 @@ def _horizon_figure(table: Table):
     for name in shown:
         rows = [r for r in table.rows if (r.row, r.metric) == (name, metric) and r.at != "average"]
         if rows:
-            low, high = ([getattr(row, edge) for row in rows] for edge in ("low", "high"))
-            has_band = None not in low
             x = [float(row.at.split()[0]) for row in rows]
-            values = [row.value for row in rows]
-            is_baseline = name in ("CTRV", "train mean")
-            band = (low, high) if has_band else (None, None)
-            lines.append(Line(name, x, values, *band, is_baseline=is_baseline))
+            lines.append(Line.of(name, x, rows, is_baseline=name in ("CTRV", "train mean")))
     return line_plot(lines, "seconds ahead", "distance to the driven position [m]")

@@ -59,10 +59,8 @@ def score(trained: TrainedRun, settings: EvaluateSettings) -> tuple[Scores, dict
     """Every method on every sample of the split, and which samples belong to which situation."""
     rows = trained.rows(settings.split)
     samples = trained.inputs.samples
-    chosen = np.zeros(len(samples), dtype=bool)
-    chosen[rows] = True
     methods = dict(_methods(trained, rows, settings))
-    evaluated = samples.take(chosen)
+    evaluated = samples.at(rows)
     traffic = None if samples.row_labels else Traffic.of(trained.inputs.recording, evaluated)
     scores = Scores.of(evaluated, methods, traffic, settings.ego_size_m)
     return scores, situations(trained.inputs.recording, evaluated)

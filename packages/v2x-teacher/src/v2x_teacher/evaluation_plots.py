@@ -35,16 +35,7 @@ def error_over_time(comparison: Comparison, times_s: Float[np.ndarray, " steps"]
             continue
         steps = range(EVERY - 1, len(times_s), EVERY)
         found = [comparison.interval(_at_step(step), method) for step in steps]
-        lines.append(
-            Line(
-                method,
-                [float(times_s[step]) for step in steps],
-                [interval.value for interval in found],
-                [interval.low for interval in found],
-                [interval.high for interval in found],
-                is_baseline=is_baseline,
-            )
-        )
+        lines.append(Line.of(method, [float(times_s[step]) for step in steps], found, is_baseline=is_baseline))
     return line_plot(lines, "seconds after the picture", "L2 at that moment [m]")
 
 
@@ -147,13 +138,5 @@ def trust_in_scale(comparison: Comparison) -> "Figure":
             )
             for p in shares
         ]
-        lines.append(
-            Line(
-                name,
-                (PERCENT * shares).tolist(),
-                [interval.value for interval in found],
-                [interval.low for interval in found],
-                [interval.high for interval in found],
-            )
-        )
+        lines.append(Line.of(name, (PERCENT * shares).tolist(), found))
     return line_plot(lines, "errors that should be within [%]", "errors that are [%]", y_range=(0, 100))

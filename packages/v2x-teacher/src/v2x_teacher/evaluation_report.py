@@ -141,9 +141,7 @@ def chosen_cases(scores: Scores, recording: Recording, samples: Samples, rows: n
     places = {"Worst": order[-1], "Median": order[len(order) // 2], "Best": order[0]}
     for name, index in places.items():
         yield int(index), f"{name} of {len(order)} samples: off by {error[index]:.2f} m on average"
-    chosen = np.zeros(len(samples), dtype=bool)
-    chosen[rows] = True
-    shown = samples.take(chosen)
+    shown = samples.at(rows)
     is_hidden = hidden_cross_traffic(recording, shown) if not samples.row_labels else np.zeros(len(shown), dtype=bool)
     hidden = np.flatnonzero(is_hidden & (shown.history_s > 0))
     if len(hidden) and "CTRV" in scores.methods:

@@ -3,18 +3,20 @@
 import contextlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from drivelab_shared import checkpoint
+from drivelab_shared.checkpoint import Parts
 from drivelab_shared.engine import Stopped, StopSignal, averaged, released, require_finite
 from drivelab_shared.errors import UserError
 from drivelab_shared.modules import parameter_groups
 from drivelab_shared.runs import Progress, Run
 from drivelab_shared.seeding import StepSampler, seed_step
+from drivelab_shared.stage import Stage
+from v2x_teacher.config import TrainSettings
 
 FORWARD, VALIDATE = range(2)
 """Streams of random numbers within a step, so that none depends on how many numbers another drew."""
@@ -40,6 +42,12 @@ class Schedule:
     keep: int
     log_every: int
     seed: int
+
+    @classmethod
+    def of(cls, settings: TrainSettings, steps: int) -> "Schedule":
+        """What the settings say under the same names."""
+        names = [field.name for field in fields(cls) if field.name != "steps"]
+        return cls(steps=steps, **{name: getattr(settings, name) for name in names})
 
     def share_at(self, step: int) -> float:
         """Of the learning rates: a function of the step, so that nothing about it needs saving."""
@@ -81,24 +89,14 @@ def fit(
         Stopped: a signal asked for it; the state is saved.
         UserError: a loss is not finite, `select` is not a figure that is measured, or the batch cannot be shared out.
     """
-    accelerator, folder = run.accelerator, run.folder / "checkpoints" / stage
+    accelerator = run.accelerator
     world, rank = accelerator.num_processes, accelerator.process_index
     if batch_size % world:  # or the passes of a step would differ in size
         raise UserError(f"batch_size: expected a multiple of the {world} processes, got {batch_size}")
     network, optimizer = accelerator.prepare(network, torch.optim.AdamW(_groups(network, schedule)))
-    parts = checkpoint.Parts({stage: network}, {"optimizer": optimizer})
-    start, best = 0, None
-    if (newest := checkpoint.latest(accelerator, folder)) is not None:
-        progress = checkpoint.load(accelerator, newest, parts)
-        start, best = progress["step"], progress["best"]
-        if best is not None and accelerator.is_main_process:
-            checkpoint.mark_best(folder, *best)  # a kill between saving and marking must not lose it
-    if run.resumed:
-        run.rewind(stage, start)
+    saved = Stage(run, stage, Parts({stage: network}, {"optimizer": optimizer}), schedule.keep)
+    start = saved.resume()
     sampler = StepSampler(num_samples, batch_size * schedule.accumulation, rank, world, schedule.seed)
-
-    def save(step: int) -> None:
-        checkpoint.save(accelerator, folder, step, parts, {"best": best}, schedule.keep)
 
     with Progress(stage, schedule.steps, start, quiet=not accelerator.is_main_process) as bar:
         for step in range(start, schedule.steps):
@@ -121,20 +119,15 @@ def fit(
                 seed_step(schedule.seed, step, rank, VALIDATE)
                 figures = _validated(accelerator.unwrap_model(network), validate)
                 run.log(done, "val", figures, stage)
-                if select and select not in figures:
-                    raise UserError(f"select: expected one of {', '.join(figures)}, got {select!r}")
-                if select and figures[select] < (best[2] if best else math.inf):
-                    best = (done, select, figures[select])
-                    save(done)
-                    if accelerator.is_main_process:
-                        checkpoint.mark_best(folder, *best)
+                if select:
+                    saved.save_if_best(done, select, figures, lower=True)
             is_stopping = stop.agreed(accelerator)
             if done % schedule.checkpoint_every == 0 or done == schedule.steps or is_stopping:
-                save(done)
+                saved.save(done)
             if is_stopping:
                 raise Stopped
-    if select and (chosen := checkpoint.best(accelerator, folder)) is not None:
-        checkpoint.load(accelerator, chosen, parts)
+    if select:
+        saved.load_best()
     return released(network, accelerator)
 
 

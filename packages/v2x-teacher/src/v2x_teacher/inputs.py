@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,11 +116,8 @@ class Inputs:
 
     def subset(self, rows: np.ndarray) -> "Inputs":
         """Some of the samples."""
-        chosen = np.zeros(len(self.samples), dtype=bool)
-        chosen[rows] = True
-        arrays = {name: getattr(self, name) for name in ("views", "features", "image_tokens")}
-        arrays = {name: None if array is None else array[chosen] for name, array in arrays.items()}
-        return dataclasses.replace(self, samples=self.samples.take(chosen), prior=self.prior[chosen], **arrays)
+        seen = self._seen(lambda array: array[rows])
+        return dataclasses.replace(self, samples=self.samples.at(rows), prior=self.prior[rows], **seen)
 
     def with_views(self, views: np.ndarray, device: torch.device) -> "Inputs":
         """The same samples with other pictures."""
@@ -147,8 +144,16 @@ class Inputs:
             # Along one random circle, so that nobody keeps its own.
             circle = rng.permutation(rows)
             order[circle] = np.roll(circle, 1)
+        return dataclasses.replace(self, **self._seen(lambda array: array[order]))
+
+    def in_memory(self) -> "Inputs":
+        """The same without the files of the cache."""
+        return dataclasses.replace(self, **self._seen(np.array))
+
+    def _seen(self, change: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray | None]:
+        """What comes of the pictures, changed."""
         arrays = {name: getattr(self, name) for name in ("views", "features", "image_tokens")}
-        return dataclasses.replace(self, **{n: None if array is None else array[order] for n, array in arrays.items()})
+        return {name: None if array is None else change(array) for name, array in arrays.items()}
 
     @property
     def prompts(self) -> list[str]:
@@ -197,7 +202,7 @@ class Inputs:
     @torch.no_grad()
     def method(self, network: Teacher, rows: np.ndarray, device: torch.device) -> Method:
         """What a network in eval mode predicts, in metres."""
-        parts = [self._answer(network, chunk, device) for chunk in np.array_split(rows, -(-len(rows) // CHUNK))]
+        parts = [self._answer(network, chunk, device) for chunk in in_chunks(rows)]
         trajectories, scale, modes = (
             None if column[0] is None else np.concatenate(column) for column in zip(*parts, strict=True)
         )
@@ -210,6 +215,11 @@ class Inputs:
         modes = None if answer.modes is None else head.metres(answer.modes, before[:, None])
         values = (head.metres(answer.mean, before), scale, modes)
         return tuple(None if value is None else value.float().cpu().numpy() for value in values)
+
+
+def in_chunks(rows: np.ndarray, size: int = CHUNK) -> list[np.ndarray]:
+    """Rows in pieces of about the same length, none of more than `size`."""
+    return np.array_split(rows, -(-len(rows) // size))
 
 
 def open_samples(

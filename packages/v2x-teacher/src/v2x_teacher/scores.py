@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from drivelab_shared.errors import UserError
+from drivelab_shared.arrays import read_archive
 from v2x_teacher.collisions import Traffic
 from v2x_teacher.data.labels import Samples
 from v2x_teacher.metrics import Errors
@@ -102,16 +102,7 @@ class Scores:
         Raises:
             UserError: it is another file.
         """
-        try:
-            # Opened here, because numpy leaves a broken archive open.
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                scores = _from_arrays(dict(file))
-            _require_consistent(scores)
-        except Exception as problem:
-            # Broken archives raise whatever zipfile, zlib, numpy or its parser of headers stumble over.
-            found = " ".join(str(problem).split()) or type(problem).__name__
-            raise UserError(f"{path}: expected the scores of an evaluation, got {found}") from problem
-        return scores
+        return read_archive(path, "the scores of an evaluation", _from_arrays)
 
 
 REQUIRED = ("ids", "sequences", "truth", "ego_speed_mps")
@@ -128,7 +119,9 @@ def _from_arrays(arrays: dict[str, np.ndarray]) -> Scores:
         name, _, part = key.rpartition("/")
         parts.setdefault(name, {})[part] = values
     methods = {name: Method(**fields) for name, fields in parts.items()}
-    return Scores(tuple(ids.tolist()), tuple(sequences.tolist()), truth, speed, methods, evaluated)
+    scores = Scores(tuple(ids.tolist()), tuple(sequences.tolist()), truth, speed, methods, evaluated)
+    _require_consistent(scores)
+    return scores
 
 
 def _require_consistent(scores: Scores) -> None:

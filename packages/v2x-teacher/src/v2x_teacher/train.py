@@ -20,8 +20,7 @@ from v2x_teacher.config import TrainSettings
 from v2x_teacher.data.labels import TIMES_S, implausible
 from v2x_teacher.data.make_data import ensure_data
 from v2x_teacher.fit import Schedule, fit
-from v2x_teacher.inputs import Inputs, open_inputs
-from v2x_teacher.losses import trajectory_loss
+from v2x_teacher.inputs import Inputs, in_chunks, open_inputs
 from v2x_teacher.metrics import displacement, spread_ratio
 from v2x_teacher.models.teacher import Teacher
 from v2x_teacher.storage import build_teacher
@@ -88,7 +87,7 @@ def _fit_stage(stage: str, settings: TrainSettings, inputs: Inputs, run: Run, st
     num_steps = settings.steps or settings.epochs * (len(rows) // (batch_size * settings.accumulation))
     training = _Training(stage, settings, inputs, rows, run)
     fit(
-        run, stop, stage, network.module, training.loss, len(rows), batch_size, _schedule(settings, num_steps),
+        run, stop, stage, network.module, training.loss, len(rows), batch_size, Schedule.of(settings, num_steps),
         training.validate, select=settings.select,
     )  # fmt: skip
     network.facts.update(learned_parameters=learned, steps=num_steps, samples=len(rows))
@@ -123,17 +122,9 @@ def _features_for_units(teacher: Teacher, inputs: Inputs, rows: np.ndarray, devi
     features = np.zeros((len(inputs.samples), *inputs.head_shape()), dtype=np.float32)
     teacher.to(device).eval()
     with torch.no_grad():
-        for chunk in np.array_split(rows, -(-len(rows) // inputs.settings.backbone.batch_size)):
+        for chunk in in_chunks(rows, inputs.settings.backbone.batch_size):
             features[chunk] = teacher.pooled(inputs.backbone_inputs(chunk, device)).float().cpu().numpy()
     return features
-
-
-def _schedule(settings: TrainSettings, steps: int) -> Schedule:
-    names = (
-        "head_lr", "backbone_lr", "lr_schedule", "final_lr_share", "warmup_steps", "weight_decay", "clip_norm",
-        "accumulation", "checkpoint_every", "keep", "log_every", "seed",
-    )  # fmt: skip
-    return Schedule(steps=steps, **{name: getattr(settings, name) for name in names})
 
 
 @dataclass(eq=False)
@@ -150,8 +141,8 @@ class _Training:
         inputs, device = self.inputs, self.run.accelerator.device
         head = self.run.accelerator.unwrap_model(network).head
         features, ego, truth, prior = inputs.batch(self.rows[batch], device)
-        beta = self.settings.head.loss_beta_m / head.target_std
-        return trajectory_loss(self.settings.head.loss, network(features, ego), head.targets(truth, prior), beta=beta)
+        chosen = self.settings.head
+        return head.loss(chosen.loss, network(features, ego), truth, prior, chosen.loss_beta_m)
 
     def validate(self, network: Teacher) -> Mapping[str, float]:
         """Figures in metres on the validation split, and the two lines by which a collapse can be seen."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from drivelab_shared.results import Table
-from v2x_teacher.bench.timing import Clock, interleave, median, row, shown, total
+from v2x_teacher.bench.timing import Clock, interleave, median, row, total
 from v2x_teacher.config import BenchSettings, MakeDataSettings
 from v2x_teacher.data.make_data import make_data
 from v2x_teacher.data.make_data.traffic import scenario, simulate
@@ -56,7 +56,7 @@ def bench_rendering(settings: BenchSettings, scratch: Path) -> list[Table]:
     ]
     rows.append(row("make-data, everything included", "pictures per CPU-second", rate))
     sentence = (
-        f"make-data writes {shown(median(rate))} pictures per CPU-second, {defaults.width} pixels wide, with poses, "
+        f"make-data writes {median(rate).shown()} pictures per CPU-second, {defaults.width} pixels wide, with poses, "
         "labels and calibrations; on several cores it makes several drives at a time."
     )
     title = f"Rendering, {settings.repeats} times in turns"

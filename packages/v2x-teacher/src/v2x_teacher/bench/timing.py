@@ -65,11 +65,3 @@ def median(values: Seconds) -> Interval:
 def row(name: str, metric: str, values: Seconds) -> Row:
     """The median over repeats as a row of results.json."""
     return Row(name, metric, **vars(median(values)))
-
-
-def shown(interval: Interval, decimals: int = 1) -> str:
-    """`12.3 [11.8, 12.9]`, for sentences."""
-    text = f"{interval.value:.{decimals}f}"
-    if not np.isfinite([interval.low, interval.high]).all():
-        return text
-    return f"{text} [{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"

@@ -21,12 +21,11 @@ from drivelab_shared.modules import parameter_groups
 from drivelab_shared.results import Table
 from drivelab_shared.seeding import StepSampler, seed_step
 from drivelab_shared.stats import Interval
-from v2x_teacher.bench.timing import Clock, Seconds, interleave, median, row, shown, total
+from v2x_teacher.bench.timing import Clock, Seconds, interleave, median, row, total
 from v2x_teacher.config import BenchSettings, TrainSettings
 from v2x_teacher.data.labels import Samples
 from v2x_teacher.features import cached_features, cached_views
 from v2x_teacher.inputs import open_samples, priors
-from v2x_teacher.losses import trajectory_loss
 from v2x_teacher.models.backbone import Backbone
 from v2x_teacher.models.build import build_backbone
 from v2x_teacher.models.head import TrajectoryHead
@@ -60,9 +59,7 @@ class Workbench:
         """
         _, samples = open_samples(recipe.data_dir, recipe.layout, None, recipe.labels, skip_invalid=True)
         rows = np.flatnonzero(samples.mask("train"))
-        chosen = np.zeros(len(samples), dtype=bool)
-        chosen[rows[np.linspace(0, len(rows) - 1, min(num_samples, len(rows))).astype(np.int64)]] = True
-        samples = samples.take(chosen)
+        samples = samples.at(rows[np.linspace(0, len(rows) - 1, min(num_samples, len(rows))).astype(np.int64)])
         return cls(recipe, samples, priors(recipe, samples), build_backbone(recipe.backbone), scratch)
 
     @property
@@ -114,9 +111,8 @@ class Student:
         ego, truth, before = (torch.from_numpy(array[rows]) for array in arrays)
         seed_step(recipe.seed, next(self._number))
         self._optimizer.zero_grad()
-        beta = recipe.head.loss_beta_m / head.target_std
-        answer, target = head(features, ego), head.targets(truth, before)
-        trajectory_loss(recipe.head.loss, answer, target, beta=beta)["loss"].backward()
+        losses = head.loss(recipe.head.loss, head(features, ego), truth, before, recipe.head.loss_beta_m)
+        losses["loss"].backward()
         torch.nn.utils.clip_grad_norm_(head.parameters(), recipe.clip_norm)
         self._optimizer.step()
 
@@ -186,10 +182,10 @@ def _speed(settings: BenchSettings, seconds: dict[str, dict[str, Seconds]], coun
         row(CACHED, f"times the {NAIVE}", naive / cached),
         row("an epoch after the first", f"times the {NAIVE}", per_epoch),
     ]
-    ratio = median(naive / cached)
+    ratio, later = median(naive / cached), median(per_epoch)
     conclusions = [
-        f"**{epochs} epochs with features made once are {shown(ratio)} times as fast as the naive loop**, extraction "
-        f"included (bar: {BAR:g}, {_reached(ratio)}); an epoch after the first is {shown(median(per_epoch), 0)} times.",
+        f"**{epochs} epochs with features made once are {ratio.shown()} times as fast as the naive loop**, extraction "
+        f"included (bar: {BAR:g}, {_reached(ratio)}); an epoch after the first is {later.shown(decimals=0)} times.",
         f"The naive loop is measured for one epoch of {count} samples and multiplied by {epochs}; the other way is "
         "measured in full, on the same samples. CPU time of the process, medians over repeats.",
     ]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int
 
 from drivelab_shared.errors import UserError
 from v2x_teacher.config import LabelSettings
@@ -67,7 +67,10 @@ class Samples:
 
     def take(self, chosen: Bool[np.ndarray, " samples"]) -> "Samples":
         """The chosen samples. What was excluded stays counted."""
-        rows = np.flatnonzero(chosen)
+        return self.at(np.flatnonzero(chosen))
+
+    def at(self, rows: Int[np.ndarray, " rows"]) -> "Samples":
+        """The samples of these rows, in their order."""
         return Samples(
             pairs=tuple(self.pairs[row] for row in rows),
             sequences=tuple(self.sequences[row] for row in rows),

@@ -1,6 +1,5 @@
 """Does the head learn at a sensible pace? Gradients by part, and how far the learning rate can take a weight."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -16,7 +15,6 @@ from v2x_teacher.config import TrainSettings
 from v2x_teacher.diagnose.causes import NO_GRADIENT
 from v2x_teacher.diagnose.sample import FRESH, Sample, Section, anatomy
 from v2x_teacher.fit import Schedule
-from v2x_teacher.losses import trajectory_loss
 from v2x_teacher.models.build import build_trainable_backbone
 from v2x_teacher.models.teacher import Teacher
 from v2x_teacher.storage import FORMAT, load_teacher
@@ -62,8 +60,7 @@ BACKBONE = "backbone"
 
 def reach_of(settings: TrainSettings, steps: int) -> float:
     """Sum of the head's learning rates over a training: what AdamW can move a number by when it never turns."""
-    names = {field.name for field in dataclasses.fields(Schedule)} - {"steps"}
-    schedule = Schedule(steps=steps, **{name: getattr(settings, name) for name in names})
+    schedule = Schedule.of(settings, steps)
     return settings.head_lr * sum(schedule.share_at(step) for step in range(steps))
 
 
@@ -113,7 +110,6 @@ def _gradients(sample: Sample, network: Teacher) -> dict[str, float]:
     """Mean norm per part over some batches as training would draw them."""
     settings, inputs, head = sample.trained.settings, sample.trained.inputs, network.head
     size = min(settings.batch_size, len(sample.train.rows))
-    beta = settings.head.loss_beta_m / head.target_std
     found: dict[str, list[float]] = {}
     network.train()
     for number in range(NUM_BATCHES):
@@ -121,7 +117,7 @@ def _gradients(sample: Sample, network: Teacher) -> dict[str, float]:
         features, ego, truth, before = inputs.batch(rows, sample.trained.device)
         seed_step(settings.seed, number, stream=FRESH)
         network.zero_grad()
-        losses = trajectory_loss(settings.head.loss, network(features, ego), head.targets(truth, before), beta=beta)
+        losses = head.loss(settings.head.loss, network(features, ego), truth, before, settings.head.loss_beta_m)
         losses["loss"].backward()
         for name, module in _learning_parts(network):
             found.setdefault(name, []).append(grad_norm(module.parameters()))

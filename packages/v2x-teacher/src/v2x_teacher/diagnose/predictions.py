@@ -59,9 +59,7 @@ def measure_predictions(sample: Sample) -> Section:
 
 def _scores(sample: Sample, part: Part) -> Scores:
     inputs = sample.trained.inputs
-    chosen = np.zeros(len(inputs.samples), dtype=bool)
-    chosen[part.rows] = True
-    samples = inputs.samples.take(chosen)
+    samples = inputs.samples.at(part.rows)
     methods = {
         TEACHER: Method(part.predicted),
         SHUFFLED: Method(_shuffled(sample, part)),

@@ -16,7 +16,6 @@ from drivelab_shared.results import Row
 from drivelab_shared.seeding import keyed_rng, seed_step
 from v2x_teacher.config import HeadSettings, TrainSettings
 from v2x_teacher.diagnose.sample import FRESH, Sample, Section
-from v2x_teacher.losses import trajectory_loss
 from v2x_teacher.metrics import displacement, spread_ratio
 from v2x_teacher.models.head import TrajectoryHead
 from v2x_teacher.tables import COLLAPSED
@@ -138,9 +137,8 @@ def _loss(sample: Sample, head: TrajectoryHead, settings: TrainSettings) -> floa
 
 
 def _loss_of(head: TrajectoryHead, settings: TrainSettings, batch: Mapping[str, Tensor]) -> Tensor:
-    answer = head(batch["features"], batch["ego"])
-    beta = settings.head.loss_beta_m / head.target_std
-    return trajectory_loss(settings.head.loss, answer, head.targets(batch["truth"], batch["prior"]), beta=beta)["loss"]
+    answer, chosen = head(batch["features"], batch["ego"]), settings.head
+    return head.loss(chosen.loss, answer, batch["truth"], batch["prior"], chosen.loss_beta_m)["loss"]
 
 
 def _cure(found: Mapping[str, Rehearsal]) -> tuple[str, float] | None:

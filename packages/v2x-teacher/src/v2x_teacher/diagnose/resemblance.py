@@ -13,6 +13,7 @@ from drivelab_shared.report import Report
 from drivelab_shared.results import Row
 from v2x_teacher.diagnose.drawing import cosine_maps
 from v2x_teacher.diagnose.sample import Part, Sample, Section, backbone_in
+from v2x_teacher.inputs import in_chunks
 from v2x_teacher.models.head import LARGEST, SMALLEST_STD, Standardiser
 from v2x_teacher.models.pooling import READS_TEXT, pool
 
@@ -89,7 +90,7 @@ def _tokens(sample: Sample) -> dict[str, Vectors]:
     trained, inputs = sample.trained, sample.trained.inputs
     backbone, groups = backbone_in(trained, "eval"), trained.inputs.backbone.num_groups(trained.inputs.num_cameras)
     found: dict[str, list[np.ndarray]] = {}
-    for rows in np.array_split(sample.few, -(-len(sample.few) // trained.settings.backbone.batch_size)):
+    for rows in in_chunks(sample.few, trained.settings.backbone.batch_size):
         pictures = torch.from_numpy(np.array(inputs.views[rows])).to(trained.device)
         encoded = backbone(backbone.prepare(pictures, [inputs.prompts[row] for row in rows]))
         parts = {

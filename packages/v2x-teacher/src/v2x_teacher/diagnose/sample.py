@@ -17,7 +17,7 @@ from drivelab_shared.results import Row, Table
 from drivelab_shared.seeding import seed_step
 from v2x_teacher.config import DiagnoseSettings, HeadSettings
 from v2x_teacher.features import encode_views
-from v2x_teacher.inputs import CHUNK
+from v2x_teacher.inputs import CHUNK, in_chunks
 from v2x_teacher.models.backbone import Backbone
 from v2x_teacher.models.build import build_backbone
 from v2x_teacher.models.head import TrajectoryHead
@@ -150,7 +150,7 @@ def _features(trained: TrainedRun, rows: np.ndarray) -> np.ndarray:
     inputs = trained.inputs
     if inputs.features is not None:
         return np.asarray(inputs.features[rows], dtype=np.float32)
-    chunks = np.array_split(rows, -(-len(rows) // trained.settings.backbone.batch_size))
+    chunks = in_chunks(rows, trained.settings.backbone.batch_size)
     pooled = (trained.teacher.pooled(inputs.backbone_inputs(chunk, trained.device)) for chunk in chunks)
     return np.concatenate([chunk.float().cpu().numpy() for chunk in pooled])
 

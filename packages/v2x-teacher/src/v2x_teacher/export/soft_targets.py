@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from drivelab_shared.files import replace_bytes
 from v2x_teacher.export.answers import Answer, answer
-from v2x_teacher.inputs import CHUNK
+from v2x_teacher.inputs import in_chunks
 from v2x_teacher.trained import TrainedRun
 
 SOFT_TARGETS = "soft_targets"
@@ -49,7 +49,7 @@ def _answered(trained: TrainedRun, rows: np.ndarray) -> tuple[Float[np.ndarray, 
     """Pooled features and what the teacher says, in the chunks in which the run evaluates."""
     inputs, teacher = trained.inputs, trained.teacher
     features, found = [], []
-    for chunk in np.array_split(rows, -(-len(rows) // CHUNK)):
+    for chunk in in_chunks(rows):
         read, ego, _, before = inputs.batch(chunk, trained.device)
         found.append(answer(teacher, read, ego, before))
         with torch.no_grad():

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from v2x_teacher.losses import Prediction, laplace_scale
+from v2x_teacher.losses import Prediction, laplace_scale, trajectory_loss
 
 NUM_QUERIES = 4
 SMALLEST_STD = 0.1
@@ -173,6 +173,17 @@ class TrajectoryHead(nn.Module):
     ) -> Float[Tensor, "batch steps 2"]:
         """Metres to target units."""
         return (truth - prior - self.target_mean) / self.target_std
+
+    def loss(
+        self,
+        kind: str,
+        prediction: Prediction,
+        truth: Float[Tensor, "batch steps 2"],
+        prior: Float[Tensor, "batch steps 2"],
+        beta_m: float,
+    ) -> dict[str, Float[Tensor, ""]]:
+        """`trajectory_loss` in target units. Where smooth_l1 and huber turn linear is the same distance everywhere."""
+        return trajectory_loss(kind, prediction, self.targets(truth, prior), beta=beta_m / self.target_std)
 
     def metres(
         self, values: Float[Tensor, "batch *modes steps 2"], prior: Float[Tensor, "batch *#modes steps 2"]
