@@ -37,6 +37,7 @@ from drivelab_shared.files import replace_text
 
 FORMAT = "drivelab-checkpoint-1"
 _MARKER = "complete"
+_OTHER_NAMES = "other_names"
 
 
 @dataclass(frozen=True)
@@ -228,8 +229,8 @@ def read_state(path: Path) -> dict[str, Any]:
 def save_weights(path: Path, module: nn.Module) -> None:
     """Parameters and buffers of an unwrapped module as safetensors.
 
-    A tensor that the module has under several names (tied embeddings) is stored once; the metadata say which other
-    names it has, `{name: name in the file}`, as safetensors' own `save_model` writes them.
+    A tensor that the module has under several names (tied embeddings) is stored once. Its other names are in the
+    metadata, as the JSON of {name: name in the file}: one text, because safetensors writes several in any order.
     """
     state = {name: tensor.detach() for name, tensor in module.state_dict().items()}
     names: dict[tuple, str] = {}
@@ -239,7 +240,7 @@ def save_weights(path: Path, module: nn.Module) -> None:
     # Cloned, because safetensors refuses tensors that share memory, as views of one another do.
     tensors = {name: state[name].cpu().contiguous().clone() for name in names.values()}
     # save_file hides the weights from everybody else and loses a failure's errno.
-    path.write_bytes(serialize(tensors, other_names or None))
+    path.write_bytes(serialize(tensors, {_OTHER_NAMES: json.dumps(other_names)} if other_names else None))
 
 
 def _memory(tensor: Tensor) -> tuple:
@@ -286,7 +287,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         try:
             return _load_tensors(path)
-        except (SafetensorError, OSError) as problem:
+        except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as problem:
             raise UserError(
                 f"{path}: expected a safetensors file, got a damaged or different one ({problem})"
             ) from problem
@@ -302,7 +303,7 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
     """Tensors by all of their names."""
     found = load_file(path)
     with safe_open(path, "pt") as file:
-        other_names = file.metadata() or {}
+        other_names = json.loads((file.metadata() or {}).get(_OTHER_NAMES, "{}"))
     return {name: found[first] for name, first in other_names.items() if first in found} | found
 
 
