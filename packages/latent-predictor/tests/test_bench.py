@@ -12,13 +12,14 @@ from drivelab_shared import results
 from drivelab_shared.errors import UserError
 from drivelab_shared.settings import parse
 from drivelab_shared.stats import Interval
+from drivelab_shared.timing import Measured, interleave
 from latent_predictor.bench import bench
 from latent_predictor.bench.imagination import plain_rollout
 from latent_predictor.bench.loading import _places
 from latent_predictor.bench.memory import _copy, anonymous_bytes, peak_of, train_arguments
 from latent_predictor.bench.request_loop import train_as_requested
 from latent_predictor.bench.simulation import NUM_FRAMES
-from latent_predictor.bench.timing import Measured, Tick, between, interleave
+from latent_predictor.bench.ticks import Tick, between
 from latent_predictor.bench.training import _verdict
 from latent_predictor.bench.workbench import CONFIGS, Workbench
 from latent_predictor.config import BenchSettings, TrainSettings

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from drivelab_shared import onnx_files
 from drivelab_shared.errors import UserError
 from drivelab_shared.networks import weights_hash
 from latent_predictor.config import ExportSettings
-from latent_predictor.export import export, onnx_files
+from latent_predictor.export import export
 from latent_predictor.export.onnx_files import ONNX_FILES, write_onnx
 from latent_predictor.storage import load_network
 

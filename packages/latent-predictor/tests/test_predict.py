@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from drivelab_shared.errors import UserError
+from drivelab_shared.video_file import count_frames
 from latent_predictor.config import EvaluateSettings, PredictSettings
 from latent_predictor.data import trajectory as npz
 from latent_predictor.data.labels import labels_from_offset
@@ -18,10 +19,9 @@ from latent_predictor.data.store import open_store
 from latent_predictor.data.trajectory import Trajectory
 from latent_predictor.imagine import Windows, imagine
 from latent_predictor.models import Predictor
-from latent_predictor.predict import predict, video_file
+from latent_predictor.predict import predict
 from latent_predictor.predict.drawing import ORANGE, draw_film, draw_strip
 from latent_predictor.predict.prediction import Networks, Prediction, imagine_one
-from latent_predictor.predict.video_file import count_frames, write_mp4
 from latent_predictor.storage import load_network
 from latent_predictor.trained import open_trained
 
@@ -226,13 +226,3 @@ def test_actions_that_do_not_fit_the_predictor_are_refused(networks, drive, tiny
     twin = load_network(tiny_run, "lstm", name="twin").module.eval()
     with pytest.raises(UserError, match="this predictor reads no actions, got 'left'"):
         imagine_one(replace(networks, predictor=twin), drive, 0, replace(settings, actions="left"))
-
-
-def test_the_second_codec_is_used_where_the_first_is_missing(prediction, tmp_path, monkeypatch):
-    film = draw_film(prediction, factor=1)
-    monkeypatch.setattr(video_file, "CODECS", ("none", "mp4v"))
-    write_mp4(tmp_path / "film.mp4", film, 12.5)
-    assert count_frames(tmp_path / "film.mp4") == len(film)
-    monkeypatch.setattr(video_file, "CODECS", ("none",))
-    with pytest.raises(UserError, match=r"expected 11 frames to read back, got 0"):
-        write_mp4(tmp_path / "other.mp4", film, 12.5)

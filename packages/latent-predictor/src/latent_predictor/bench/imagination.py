@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from drivelab_shared.results import Row, Table
-from latent_predictor.bench.timing import Timings, Work, interleave, timed
+from drivelab_shared.timing import Timings, Work, interleave, timed
 from latent_predictor.bench.workbench import Workbench
 from latent_predictor.imagine import Windows, imagine
 from latent_predictor.latents import decode

@@ -11,7 +11,7 @@ import numpy as np
 
 from drivelab_shared.results import Table
 from drivelab_shared.seeding import keyed_rng
-from latent_predictor.bench.timing import Timings, interleave, timed
+from drivelab_shared.timing import Timings, interleave, timed
 from latent_predictor.bench.workbench import Workbench
 from latent_predictor.data.store import Store, window_starts
 from latent_predictor.train import window_batch

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from latent_predictor.bench.timing import Tick
+from latent_predictor.bench.ticks import Tick
 from latent_predictor.config import TrainSettings
 from latent_predictor.data.store import Store, window_starts
 from latent_predictor.latents import to_pictures

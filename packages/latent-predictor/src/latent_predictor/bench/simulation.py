@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from drivelab_shared.results import Table
-from latent_predictor.bench.timing import interleave, timed
+from drivelab_shared.timing import interleave, timed
 from latent_predictor.bench.workbench import Workbench
 from latent_predictor.data.car_racing import CarRacing
 from latent_predictor.data.simulate import FRAME_SKIP, drive

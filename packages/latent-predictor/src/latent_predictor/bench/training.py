@@ -19,8 +19,9 @@ from drivelab_shared.modules import freeze
 from drivelab_shared.results import Row, Table
 from drivelab_shared.runs import open_run
 from drivelab_shared.stats import Interval
+from drivelab_shared.timing import Measured, Timings, Work, interleave
 from latent_predictor.bench.request_loop import train_as_requested
-from latent_predictor.bench.timing import Measured, Tick, Timings, Work, between, interleave
+from latent_predictor.bench.ticks import Tick, between
 from latent_predictor.bench.workbench import PACKAGE, Workbench
 from latent_predictor.config import EvaluateSettings, TrainSettings
 from latent_predictor.evaluate import score, windows_of

@@ -20,9 +20,9 @@ import numpy as np
 from jaxtyping import Float32, Int8, Int64, UInt8
 
 from drivelab_shared.arrays import RowWriter
+from drivelab_shared.digests import digests
 from drivelab_shared.errors import UserError
 from latent_predictor.data import trajectory as npz
-from latent_predictor.data.digests import digests
 from latent_predictor.data.labels import visual_labels
 from latent_predictor.data.problems import keys
 from latent_predictor.data.splits import SPLITS, SPLITS_FILE, Span

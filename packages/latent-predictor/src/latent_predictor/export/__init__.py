@@ -7,8 +7,9 @@ from drivelab_shared import runs
 from drivelab_shared.errors import UserError
 from drivelab_shared.files import replace_text
 from drivelab_shared.networks import save_network
+from drivelab_shared.onnx_files import require_extra
 from latent_predictor.config import ExportSettings
-from latent_predictor.export.onnx_files import ONNX_FILES, require_extra, write_onnx
+from latent_predictor.export.onnx_files import ONNX_FILES, write_onnx
 from latent_predictor.export.readme import readme
 from latent_predictor.models import KINDS
 from latent_predictor.storage import load_network

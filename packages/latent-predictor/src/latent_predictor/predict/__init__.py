@@ -11,6 +11,7 @@ from drivelab_shared.files import replace_bytes
 from drivelab_shared.modules import freeze
 from drivelab_shared.pictures import Picture
 from drivelab_shared.settings import load
+from drivelab_shared.video_file import write_mp4
 from latent_predictor.config import PredictSettings, TrainSettings
 from latent_predictor.data.problems import inspect
 from latent_predictor.data.store import fill_visual_labels, open_store
@@ -18,7 +19,6 @@ from latent_predictor.data.trajectory import Trajectory
 from latent_predictor.models import KINDS
 from latent_predictor.predict.drawing import draw_film, draw_strip
 from latent_predictor.predict.prediction import Networks, Prediction, imagine_one, lane_name
-from latent_predictor.predict.video_file import write_mp4
 from latent_predictor.storage import load_network
 
 PACKAGE = "latent-predictor"

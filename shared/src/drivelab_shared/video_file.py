@@ -1,4 +1,4 @@
-"""Films as files: mp4 for players, GIF for browsers and chats."""
+"""Films as files: mp4 for players. Needs OpenCV (extra `video`); GIF, for browsers and chats, is in `pictures`."""
 
 from pathlib import Path
 

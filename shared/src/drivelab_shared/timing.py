@@ -1,7 +1,7 @@
 """CPU time of several ways to do the same, taken in turns so that a busy machine slows all of them alike."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,19 +20,6 @@ class Measured(NamedTuple):
 
 
 Work = Callable[[], Measured]
-
-
-class Tick(NamedTuple):
-    """The start of a training step."""
-
-    cpu_s: float
-    transitions: int
-    """That this step trains on."""
-
-
-def between(ticks: Sequence[Tick], warm_up: int) -> Measured:
-    """What was done from the start of step `warm_up` to the start of the last one."""
-    return Measured(sum(tick.transitions for tick in ticks[warm_up:-1]), ticks[-1].cpu_s - ticks[warm_up].cpu_s)
 
 
 def timed(work: Callable[[], int]) -> Work:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from drivelab_shared.files import replace_text
@@ -11,7 +12,7 @@ from drivelab_shared.files import replace_text
 _SETTLED_S = 2.0
 
 
-def digests(paths: list[Path], memory: Path) -> list[str]:
+def digests(paths: Sequence[Path], memory: Path) -> list[str]:
     """SHA-256 of each file, '' where it cannot be read.
 
     Hashes found in the JSON file `memory` hold while a file's size and time of change stay the same.
