@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from drivelab_shared.errors import UserError
+from drivelab_shared.arrays import read_archive
 from drivelab_shared.stats import Draws, Interval, bootstrap, group_draws, interquartile_mean, ratio
 
 PERCENTILES = (2.5, 97.5)
@@ -66,17 +66,16 @@ class Scores:
         Raises:
             UserError: it is another file.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
-            random, expert = (float(value) for value in arrays.pop("references"))
-            parts: dict[str, dict[str, np.ndarray]] = {}
-            for key, value in arrays.items():
-                name, _, part = key.rpartition("/")
-                parts.setdefault(name, {})[part] = value
-            return cls({name: Policy(**fields) for name, fields in parts.items()}, random, expert)
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            raise UserError(f"{path}: expected the scores of an evaluation, got {problem}") from problem
+        return read_archive(path, "the scores of an evaluation", cls._from_arrays)
+
+    @classmethod
+    def _from_arrays(cls, arrays: dict[str, np.ndarray]) -> "Scores":
+        random, expert = (float(value) for value in arrays.pop("references"))
+        parts: dict[str, dict[str, np.ndarray]] = {}
+        for key, value in arrays.items():
+            name, _, part = key.rpartition("/")
+            parts.setdefault(name, {})[part] = value
+        return cls({name: Policy(**fields) for name, fields in parts.items()}, random, expert)
 
 
 def q_error(q: Float[np.ndarray, "*seeds pairs"], truth: Float[np.ndarray, "*seeds pairs"]) -> dict[str, np.ndarray]:
