@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from drivelab_shared import runs
+from drivelab_shared import results, runs
 from drivelab_shared.errors import UserError
 from drivelab_shared.runs import Run
 from lapo_mm.config import TrainSettings
+from lapo_mm.data.minari_files import write_dataset
 from lapo_mm.data.store import open_store
 from lapo_mm.models.units import Units
 from lapo_mm.storage import load_algorithm
@@ -170,6 +171,17 @@ def test_a_third_modality_and_a_dataset_without_an_environment_train_too(tiny_se
     algorithm, _ = load_algorithm(tmp_path / "run" / "models" / "agent")
     assert algorithm.shapes.modalities == ("image", "state", "lidar")
     assert "return" not in metrics(tmp_path / "run", split="val")[0]
+
+
+def test_somebody_elses_dataset_whose_environment_is_not_here_trains_unchanged(
+    tiny_settings, tiny_info, tiny_episodes, tmp_path, capsys
+):
+    spec = json.dumps({"id": "Somewhere-v3", "entry_point": "somewhere:Env", "kwargs": {}, "additional_wrappers": []})
+    folder = tmp_path / "someone" / "camera-v1"
+    write_dataset(folder, replace(tiny_info, dataset_id="someone/camera-v1", env_spec=spec), tiny_episodes)
+    train(replace(tiny_settings, data_dir=folder, run_dir=tmp_path / "run", baselines=(), evaluate=True))
+    assert "Somewhere-v3, which is not registered" in capsys.readouterr().err
+    assert [table.table for table in results.read(tmp_path / "run" / "results.json")] == ["fqe"]
 
 
 def test_units_are_those_of_the_training_episodes(tiny_settings, tiny_dataset, tmp_path):

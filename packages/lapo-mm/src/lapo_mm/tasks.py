@@ -1,5 +1,6 @@
 """The environment behind a dataset, and what its returns are worth."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import gymnasium
 import numpy as np
 from jaxtyping import Float
 
+from drivelab_shared.errors import UserError
 from lapo_mm.data.episodes import DatasetInfo, References
 from lapo_mm.data.recover import recover_environment
 from lapo_mm.data.roles import Roles, to_modalities
@@ -22,8 +24,16 @@ class Task:
 
     @classmethod
     def of(cls, info: DatasetInfo, roles: Roles) -> "Task | None":
-        """The task of a dataset; None where nobody knows its environment."""
-        return None if info.env_spec is None else cls(info, roles, info.references)
+        """The task of a dataset; None where nobody knows its environment, or it cannot be made here, which is said."""
+        if info.env_spec is None:
+            return None
+        task = cls(info, roles, info.references)
+        try:
+            task.make_env().close()
+        except UserError as problem:
+            print(f"warning: {problem}; policies are judged by the data alone", file=sys.stderr)
+            return None
+        return task
 
     def make_env(self, **changes: object) -> gymnasium.Env:
         """A fresh environment. `changes` go to its constructor.
