@@ -79,11 +79,7 @@ def test_two_processes_finish_what_one_began_and_learn_what_one_learns(tiny_sett
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this torch has no gloo")
-def test_two_processes_average_the_gradients_of_every_loss_that_reaches_the_encoder(
-    tiny_settings, tmp_path, monkeypatch
-):
-    """In the wiring `both` the encoder gets two backward passes per step; were one of them not averaged, the two
-    processes would part, and the second one's weights are never saved: its losses would betray it."""
+def test_two_processes_finish_a_training_whose_encoder_has_two_backward_passes(tiny_settings, tmp_path, monkeypatch):
     settings = replace(tiny_settings, wiring="both", steps=8, baselines=(), run_dir=tmp_path / "run")
     with monkeypatch.context() as patch:
         interrupt(patch, at=2)
