@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from drivelab_shared.arrays import array_hash, read_archive, write_rows
+from drivelab_shared.arrays import array_hash, map_arrays, read_archive, write_arrays, write_rows
 from drivelab_shared.errors import UserError
 
 WRITER = """
@@ -128,3 +128,31 @@ def test_whatever_else_lies_there_is_one_line(tmp_path, write):
         read_archive(tmp_path / "a.npz", "rows", rows_of)
     assert str(caught.value).startswith(f"{tmp_path / 'a.npz'}: expected rows, got ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_arrays_is_written_block_by_block_and_mapped(tmp_path):
+    blocks = [{"a": np.full((2, 3), k, np.float32), "b": np.full((2,), k)} for k in range(4)]
+    write_arrays(tmp_path / "folder", iter(blocks), 8)
+    found = map_arrays(tmp_path / "folder")
+    assert set(found) == {"a", "b"}
+    np.testing.assert_array_equal(found["a"][:, 0], np.repeat(np.arange(4), 2))
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_folder_of_arrays_whose_blocks_break_off_does_not_appear(tmp_path):
+    def blocks():
+        yield {"a": np.zeros((2, 3))}
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_arrays(tmp_path / "folder", blocks(), 4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_arrays_that_another_process_wrote_first_is_kept(tmp_path):
+    def blocks():
+        write_arrays(tmp_path / "folder", [{"a": np.ones((1, 2))}], 1)
+        yield {"a": np.ones((1, 2))}
+
+    write_arrays(tmp_path / "folder", blocks(), 1)
+    np.testing.assert_array_equal(map_arrays(tmp_path / "folder")["a"], np.ones((1, 2)))

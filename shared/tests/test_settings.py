@@ -168,6 +168,17 @@ def test_several_values_follow_one_flag(read):
     assert read("--tags", "a=1", "b=2").tags == read("tags=[a=1, b=2]").tags == ("a=1", "b=2")
 
 
+def test_a_list_that_is_given_again_goes_on(read):
+    assert read("--tags", "a", "b", "--lr", "1", "--tags=c", "--tags", "d").tags == ("a", "b", "c", "d")
+    assert read("--npz_files=a=1.npz", "--npz-files", "b.npz", "lr=1").npz_files == ("a=1.npz", "b.npz")
+    assert read("--crops", "1", "2", "--crops", "3", "4").crops == ((1, 2), (3, 4))
+    assert read("tags=[x]", "--tags", "a", "--tags", "b").tags == ("a", "b")
+
+
+def test_a_list_of_fixed_length_is_replaced_by_its_last_mention(read):
+    assert read("--widths", "1", "2", "3", "--widths", "4", "5", "6").widths == (4, 5, 6)
+
+
 def test_a_list_ends_where_a_setting_is_assigned(read):
     settings = read("--npz_files", "lr=1.npz", "x=2.npz", "lr=0.1", "loss=depth")
     assert settings.npz_files == ("lr=1.npz", "x=2.npz")

@@ -3,11 +3,13 @@
 And small .npz files, read with doubt.
 """
 
+import contextlib
 import hashlib
 import math
 import os
+import shutil
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -78,6 +80,39 @@ def write_rows(
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def write_arrays(folder: Path, blocks: Iterable[Mapping[str, np.ndarray]], num_rows: int) -> None:
+    """Write a folder of .npy files, one for each name, that appears whole or not at all.
+
+    Args:
+        folder: if it exists, it is complete. Two processes may write it at the same time.
+        blocks: rows of all arrays, from front to back; every block has the same names. One is held at a time.
+        num_rows: of all blocks together.
+    """
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
+    aside.mkdir(parents=True)
+    try:
+        with contextlib.ExitStack() as stack:
+            writers: dict[str, RowWriter] = {}
+            for block in blocks:
+                for name, rows in block.items():
+                    if name not in writers:
+                        writer = RowWriter(aside / f"{name}.npy", num_rows, rows.shape[1:], rows.dtype)
+                        writers[name] = stack.enter_context(writer)
+                    writers[name].write(rows)
+        try:
+            os.replace(aside, folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster and wrote the same
+                raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def map_arrays(folder: Path) -> dict[str, np.ndarray]:
+    """The arrays of such a folder by name, read-only; pages are loaded as they are touched."""
+    return {path.stem: map_rows(path) for path in folder.glob("*.npy")}
 
 
 def map_rows(path: Path) -> np.ndarray:

@@ -1,15 +1,21 @@
-"""Hashes of files, remembered between calls: a large data set takes minutes to read."""
+"""Hashes of keys, and of files; these are remembered between calls: a large data set takes minutes to read."""
 
 import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from drivelab_shared.files import replace_text
 
 _SETTLED_S = 2.0
+
+
+def key_hash(key: Mapping[str, Any]) -> str:
+    """Of a key that JSON can hold, or that becomes text."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def digests(paths: Sequence[Path], memory: Path) -> list[str]:

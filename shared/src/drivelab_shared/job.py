@@ -15,6 +15,8 @@ def run_job(
     run_dir: Path | None,
     prepare: Callable[[], None],
     stages: Callable[[Run, StopSignal], None],
+    *,
+    find_unused_parameters: bool = False,
 ) -> None:
     """Start the engine, open the run, do the work, and note how it ended.
 
@@ -24,6 +26,7 @@ def run_job(
         run_dir: folder of the run; None makes one named by the time.
         prepare: makes the default data; the first process does it before the others look.
         stages: the work. It raises `Stopped` when a signal asked for it and everything is saved.
+        find_unused_parameters: only for losses that do not touch every parameter.
 
     Raises:
         UserError: a setting, or what `prepare` or `stages` found.
@@ -34,6 +37,7 @@ def run_job(
         threads=settings.threads,
         deterministic=settings.deterministic,
         tracker=settings.tracker,
+        find_unused_parameters=find_unused_parameters,
     )
     with accelerator.main_process_first():
         if accelerator.is_main_process:

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from drivelab_shared.checkpoint import save_weights
+from drivelab_shared.digests import key_hash as key_hash
 from drivelab_shared.errors import UserError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -79,11 +79,6 @@ def weights_hash(module: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(_bytes(tensor))
     return digest.hexdigest()
-
-
-def key_hash(key: Mapping[str, Any]) -> str:
-    """Of a key that JSON can hold, or that becomes text."""
-    return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _bytes(tensor: Tensor) -> bytes:

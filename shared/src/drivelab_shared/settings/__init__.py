@@ -16,6 +16,7 @@
 | on the command line                  | means                                                                |
 |--------------------------------------|----------------------------------------------------------------------|
 | `--lr 1e-4 --lr=1e-4 --use_actions`  | a flag; `_` and `-` are the same                                     |
+| `--tags a b --tags c`, `--tags=a`    | a list; given again, it goes on                                      |
 | `loss.scale_weight=0.1`              | the same by dotted name; lists as in YAML: `widths=[1,2]`            |
 | `loss=depth`                         | overlay configs/loss/depth.yaml (a group)                            |
 | `--config NAME`, `--config PATH`     | overlay configs/NAME.yaml, or any file; repeatable, later wins       |

@@ -111,9 +111,14 @@ class _CommandLine:
     has_config: bool = False
     assignments: list[tuple[str, str]] = field(default_factory=list)
     """Of `name=value`."""
-    flags: list[str] = field(default_factory=list)
-    """Everything that is tyro's to accept or refuse."""
+    groups: list[list[str]] = field(default_factory=list)
+    """Flags with their values: everything that is tyro's to accept or refuse."""
     print_config: bool = False
+
+    @property
+    def flags(self) -> list[str]:
+        """The groups, one after the other."""
+        return [word for group in self.groups for word in group]
 
 
 def _split(arguments: Sequence[str], settings_class: type, configs: Path | None) -> _CommandLine:
@@ -128,13 +133,14 @@ def _split(arguments: Sequence[str], settings_class: type, configs: Path | None)
         return bool(equals) and (_plain(name) in names or is_group(_plain(name), configs))
 
     line, words = _CommandLine(), deque(arguments)
+    lists: dict[str, list[str]] = {}
     while words:
         word = words.popleft()
         name, equals, value = word.partition("=")
         name = _plain(name)
         if not _is_flag(word):
             if not equals:
-                line.flags.append(word)
+                line.groups.append([word])
             elif is_group(name, configs):
                 line.overlays.append(group_file(name, value, configs, COMMAND_LINE))
             else:
@@ -147,8 +153,22 @@ def _split(arguments: Sequence[str], settings_class: type, configs: Path | None)
         elif name == "print_config":
             line.print_config = True
         else:
-            line.flags += [word, *_values(known.get(name), bool(equals), words, is_assignment)]
+            leaf = known.get(name)
+            group = [word, *_values(leaf, bool(equals), words, is_assignment)]
+            if leaf and _grows(leaf.kind):
+                values = [value, *group[1:]] if equals else group[1:]
+                if leaf.name in lists:
+                    # Given again, a list goes on: the parser of flags would forget what it had.
+                    lists[leaf.name] += values
+                    continue
+                lists[leaf.name] = group = [word.partition("=")[0], *values]
+            line.groups.append(group)
     return line
+
+
+def _grows(kind: Any) -> bool:
+    """Whether it is a list of any length."""
+    return any(get_origin(part) is tuple and Ellipsis in get_args(part) for part in (kind, *get_args(kind)))
 
 
 def _values(leaf: Leaf | None, has_value: bool, words: deque[str], is_assignment: Callable[[str], bool]) -> list[str]:
