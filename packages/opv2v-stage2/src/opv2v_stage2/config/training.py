@@ -66,9 +66,9 @@ class TrainSettings(EngineSettings):
     """Training draws the noise of GPS positions up to this standard deviation; it is told to the model."""
     gps_noise_deg: float = 2.0
     """The same of its yaw."""
-    stage1_steps: int = 250
+    stage1_steps: int = 200
     """Optimizer steps on single vehicles; 0 leaves the stage out."""
-    stage2_steps: int = 150
+    stage2_steps: int = 110
     """Optimizer steps on cooperating vehicles; 0 leaves the stage out."""
     stage1_depth: Literal["auto", "dense", "lidar"] = "auto"
     """What stage 1 learns depth from; `auto`: dense truth where the data have it."""
