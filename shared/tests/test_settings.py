@@ -8,7 +8,7 @@ import pytest
 import tyro
 
 from drivelab_shared.errors import UserError
-from drivelab_shared.settings import changes, dump, load, parse, setting
+from drivelab_shared.settings import SweepSettings, changes, dump, load, parse, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -569,3 +569,9 @@ print(time.process_time(), [name for name in ("torch", "matplotlib", "numpy", "a
     seconds, heavy = done.stdout.split(maxsplit=1)
     assert float(seconds) < 1
     assert heavy == "[]\n"
+
+
+@pytest.mark.parametrize("changes", [{"seeds": ()}, {"jobs": 0}, {"threads": 0}, {"num_bootstrap": 0}], ids=str)
+def test_a_comparison_needs_seeds_and_at_least_one_of_everything(changes):
+    with pytest.raises(ValueError, match=f"^{next(iter(changes))}: expected"):
+        SweepSettings(**changes)

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState, PartialState
 from gymnasium import spaces
 
 from drivelab_shared.seeding import keyed_rng
+from drivelab_shared.testing import at_step, fresh_engine  # noqa: F401 - fixtures
 from lapo_mm.config import EncoderSettings, MakeDataSettings, TrainSettings
 from lapo_mm.data.episodes import DatasetInfo, Episode, References
 from lapo_mm.data.make_data import make_data
@@ -102,14 +102,6 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory, tiny_info, tiny_episo
     folder = tmp_path_factory.mktemp("tiny") / "data" / "drivelab" / "tiny-v0"
     write_dataset(folder, tiny_info, tiny_episodes)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _fresh_engine():
-    """Accelerate keeps one state per process, and the next test would inherit it."""
-    yield
-    for state in (AcceleratorState, GradientState, PartialState):
-        state._reset_state()
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState, PartialState
 
+from drivelab_shared.testing import at_step, fresh_engine  # noqa: F401 - fixtures
 from latent_predictor.config import JudgeSettings, MakeDataSettings, TrainSettings, VaeSettings
 from latent_predictor.data.make_data import make_data
 from latent_predictor.train import train
@@ -35,14 +35,6 @@ TINY = TrainSettings(
     evaluate=False,
     device="cpu",
 )
-
-
-@pytest.fixture(autouse=True)
-def _fresh_engine():
-    """Accelerate keeps one state per process, and the next test would inherit it."""
-    yield
-    for state in (AcceleratorState, GradientState, PartialState):
-        state._reset_state()
 
 
 @pytest.fixture(scope="session")

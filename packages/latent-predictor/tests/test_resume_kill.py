@@ -1,20 +1,15 @@
 """A real training process is killed at five steps that nobody chose, and goes on each time."""
 
-import json
-import multiprocessing
 import os
-import signal
 import time
-from contextlib import suppress
 from dataclasses import replace
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from drivelab_shared import runs
 from drivelab_shared.settings import dump
+from drivelab_shared.testing import kill_at, starter, status
 from latent_predictor.cli import main
 from latent_predictor.train import train
 
@@ -25,35 +20,7 @@ STAGES = ("predictor", "twin")
 @pytest.fixture(scope="module")
 def start():
     """Starts `latent-predictor train ARGUMENTS` in a process of its own, in which torch is imported already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["latent_predictor.train", "torch._dynamo"])
-
-    def start(*arguments: object) -> BaseProcess:
-        process = context.Process(target=main, args=(["train", *map(str, arguments)],))
-        process.start()
-        return process
-
-    return start
-
-
-def has_logged(run: Path, stage: str, step: int, since: float) -> bool:
-    """Whether this step, or a later one, was logged by the process that was started at `since`."""
-    with suppress(FileNotFoundError):
-        for text in (run / "metrics.jsonl").read_text().splitlines():
-            with suppress(ValueError):  # the line that is being written
-                line = json.loads(text)
-                place = (STAGES.index(line["stage"]), line["step"])
-                if line["time"] >= since and place >= (STAGES.index(stage), step):
-                    return True
-    return False
-
-
-def kill_at(process: BaseProcess, run: Path, stage: str, step: int, since: float) -> None:
-    while process.is_alive() and not has_logged(run, stage, step, since):
-        time.sleep(0.002)
-    process.kill()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    return starter(main, "latent_predictor.train")
 
 
 def weight_files(run: Path) -> list[bytes]:
@@ -76,8 +43,8 @@ def test_a_run_that_is_killed_five_times_ends_with_the_weights_of_an_uninterrupt
     arguments = ["--config", tmp_path / "settings.yaml"]
     for target in targets:
         since = time.time()
-        kill_at(start(*arguments), run, STAGES[target // STEPS], target % STEPS + 1, since)
+        kill_at(start(*arguments), run, STAGES, STAGES[target // STEPS], target % STEPS + 1, since)
         arguments = ["--resume", run]
     start(*arguments).join()
-    assert runs.read_manifest(run)["status"] == "finished"
+    assert status(run) == "finished"
     assert weight_files(run) == weight_files(tmp_path / "reference")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import signal
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +13,12 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from drivelab_shared import engine, runs
+from drivelab_shared import engine
 from drivelab_shared.engine import StopSignal
 from drivelab_shared.errors import UserError
 from drivelab_shared.networks import weights_hash
-from drivelab_shared.runs import Run, open_run
+from drivelab_shared.runs import open_run
+from drivelab_shared.testing import CrashError, be_killed, receive_sigterm, status
 from latent_predictor import train as train_module
 from latent_predictor.config import TrainSettings, VaeSettings
 from latent_predictor.fit import Schedule, fit
@@ -43,40 +43,6 @@ def stages(run: Path) -> list[str]:
     """Those that were trained, in this order."""
     lines = (json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines())
     return list(dict.fromkeys(line["stage"] for line in lines))
-
-
-def status(run: Path) -> str:
-    return runs.read_manifest(run)["status"]
-
-
-class CrashError(Exception):
-    pass
-
-
-def be_killed():
-    raise CrashError
-
-
-def receive_sigterm():
-    signal.raise_signal(signal.SIGTERM)
-
-
-@pytest.fixture
-def at_step(monkeypatch):
-    """Lets something happen after the optimizer step `step` of a stage, before anything of it is saved."""
-
-    def arrange(stage, step, happens):
-        log = Run.log
-
-        def log_and_more(self, done, split, values, own_stage=""):
-            log(self, done, split, values, own_stage)
-            if (own_stage, done, split) == (stage, step, "train"):
-                monkeypatch.setattr(Run, "log", log)
-                happens()
-
-        monkeypatch.setattr(Run, "log", log_and_more)
-
-    return arrange
 
 
 # --- exact resume

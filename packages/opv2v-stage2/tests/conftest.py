@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState, PartialState
 from PIL import Image
 
+from drivelab_shared.testing import at_step, fresh_engine  # noqa: F401 - fixtures
 from opv2v_stage2.config import MakeDataSettings, ModelSettings, TrainSettings
 from opv2v_stage2.data.agent_yaml import AgentDocument, CameraCalibration, VehicleState, write_agent_yaml
 from opv2v_stage2.data.make_data import make_data
@@ -103,14 +103,6 @@ def _no_workers():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("opv2v_stage2.data.store.in_processes", map)
         yield
-
-
-@pytest.fixture(autouse=True)
-def _fresh_engine():
-    """Accelerate keeps one state per process, and the next test would inherit it."""
-    yield
-    for state in (AcceleratorState, GradientState, PartialState):
-        state._reset_state()
 
 
 @pytest.fixture(scope="session")

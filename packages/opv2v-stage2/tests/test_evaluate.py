@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from drivelab_shared import results
 from drivelab_shared.errors import UserError
 from drivelab_shared.settings import parse
 from opv2v_stage2.config import EvaluateSettings
@@ -99,12 +100,71 @@ def test_poses_are_measured_at_every_noise_beside_gps(output):
 
 
 @pytest.mark.slow
-def test_saved_clouds_give_the_same_figures_without_a_model(output, tiny_run, tmp_path):
-    again = replace(QUICK, run_dir=tiny_run, output_root=tmp_path, pc_cache_dir=output / "clouds", modes=("coop",))
-    measured = measure(open_trained(tiny_run, CPU, again), again, tmp_path)
-    before = read_rows(output / "stage2" / "coop_metrics.csv")
-    for old, new in zip(before, measured.rows["stage2", "coop"], strict=True):
-        assert new["chamfer_pred_to_gt"] == pytest.approx(old["chamfer_pred_to_gt"], rel=1e-4)
+def test_saved_clouds_give_the_same_figures_and_no_model_runs(output, tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("opv2v_stage2.evaluate.chosen.load_model", lambda folder: pytest.fail(f"{folder} was loaded"))
+    again = replace(QUICK, run_dir=tiny_run, output_root=tmp_path, pc_cache_dir=output / "clouds")
+    evaluate(again)
+    for mode in ("single", "coop"):
+        pairs = zip(*(read_rows(root / "stage2" / f"{mode}_metrics.csv") for root in (output, tmp_path)), strict=True)
+        for old, new in pairs:
+            for name in ("chamfer_pred_to_gt", "bev_iou_filtered", "lidar_floaters_pct"):
+                assert new[name] == pytest.approx(old[name], rel=1e-4, nan_ok=True)
+            assert new["depth_mae"] is None
+
+
+@pytest.mark.slow
+def test_best_median_and_worst_frame_are_kept_as_clouds(tiny_run, tmp_path):
+    settings = replace(QUICK, run_dir=tiny_run, modes=("single",), save_representative=True, pose_noise_m=(0.0,))
+    measure(open_trained(tiny_run, CPU, settings), settings, tmp_path)
+    names = [path.stem.rsplit("_", 1)[1] for path in (tmp_path / "stage2" / "single_representatives").iterdir()]
+    assert sorted(names) == ["best", "median", "worst"]
+
+
+@pytest.mark.slow
+def test_models_are_named_and_the_summary_says_where_they_are(tiny_run, tmp_path):
+    named = (f"pretrain={tiny_run / 'models' / 'stage1'}", f"ours={tiny_run}")
+    settings = replace(QUICK, models=named, modes=("single",), sample_size=1, output_root=tmp_path)
+    evaluate(settings)
+    document = json.loads((tmp_path / "summary_test.json").read_text())
+    assert document["model_paths"] == {
+        "pretrain": str(tiny_run / "models" / "stage1"),
+        "ours": str(tiny_run / "models" / "stage2"),
+    }
+    assert len(set(document["meta"]["weights"].values())) == 2
+    assert "pretrain_lidar_scaled" in document["metrics"]
+
+
+def frames_with(output, path, change):
+    document = json.loads((output / "frames_test.json").read_text())
+    change(document["frames"])
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.slow
+def test_a_list_may_have_frames_with_other_numbers_of_vehicles(output, tiny_run, tmp_path):
+    path = frames_with(output, tmp_path / "f.json", lambda frames: frames[1].update(coop_agents=[]))
+    settings = replace(QUICK, run_dir=tiny_run, frames_json=path, pose_noise_m=(0.0,))
+    measured = measure(open_trained(tiny_run, CPU, settings), settings, tmp_path)
+    lengths = {mode: len(measured.rows["stage2", mode]) for mode in ("single", "coop")}
+    assert lengths["coop"] == lengths["single"] - 1
+
+
+@pytest.mark.slow
+def test_a_list_that_names_agents_who_are_not_there_is_one_line(output, tiny_run, tmp_path):
+    path = frames_with(output, tmp_path / "f.json", lambda frames: frames[0].update(main_agent="99999"))
+    settings = replace(QUICK, run_dir=tiny_run, frames_json=path)
+    with pytest.raises(UserError, match=r"expected agents that are in .* got none of 99999"):
+        measure(open_trained(tiny_run, CPU, settings), settings, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_worst_frames_are_named_and_the_request_s_is_among_them(output):
+    tables = {table.table: table for table in results.read(output / "results.json")}
+    names = list(dict.fromkeys(row.row for row in tables["worst"].rows))
+    assert "2021_08_18_19_48_05/000340" in names
+    assert all("/" in name for name in names)
+    assert tables["buckets"].rows
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import signal
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from drivelab_shared import runs
 from drivelab_shared.errors import UserError
-from drivelab_shared.runs import Run
 from drivelab_shared.settings import dump, load
+from drivelab_shared.testing import CrashError, be_killed, receive_sigterm, status
 from opv2v_stage2.cli import main
 from opv2v_stage2.config import HeightSettings, LossSettings, ModelSettings, TrainSettings
 from opv2v_stage2.fit import cosine
@@ -34,40 +32,6 @@ def weights(run: Path) -> dict[str, str]:
 def metrics(run: Path, stage: str, split: str = "train") -> list[dict]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [line for line in lines if line["stage"] == stage and line["split"] == split]
-
-
-def status(run: Path) -> str:
-    return runs.read_manifest(run)["status"]
-
-
-class CrashError(Exception):
-    pass
-
-
-def be_killed():
-    raise CrashError
-
-
-def receive_sigterm():
-    signal.raise_signal(signal.SIGTERM)
-
-
-@pytest.fixture
-def at_step(monkeypatch):
-    """Lets something happen after step `step` of a stage, before anything of it is saved."""
-
-    def arrange(stage, step, happens):
-        log = Run.log
-
-        def log_and_more(self, done, split, values, own_stage=""):
-            log(self, done, split, values, own_stage)
-            if (own_stage, done, split) == (stage, step, "train"):
-                monkeypatch.setattr(Run, "log", log)
-                happens()
-
-        monkeypatch.setattr(Run, "log", log_and_more)
-
-    return arrange
 
 
 @pytest.fixture

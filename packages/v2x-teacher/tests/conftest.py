@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState, PartialState
 
+from drivelab_shared.testing import at_step, fresh_engine  # noqa: F401 - fixtures
 from v2x_teacher.config import BackboneSettings, HeadSettings, MakeDataSettings, TrainSettings
 from v2x_teacher.data.make_data import make_data
 from v2x_teacher.models import tiny_florence  # noqa: F401 - transformers is what takes longest to look through
@@ -38,14 +38,6 @@ def _thaw():
     """Or triton says at exit that its objects have leaked."""
     yield
     gc.unfreeze()
-
-
-@pytest.fixture(autouse=True)
-def _fresh_engine():
-    """Accelerate keeps one state per process, and the next test would inherit it."""
-    yield
-    for state in (AcceleratorState, GradientState, PartialState):
-        state._reset_state()
 
 
 @pytest.fixture(scope="session")

@@ -1,20 +1,16 @@
 """A real training process is killed twice at moments that nobody chose, and goes on each time."""
 
 import json
-import multiprocessing
 import os
-import signal
 import time
-from contextlib import suppress
 from dataclasses import replace
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from drivelab_shared import runs
 from drivelab_shared.settings import dump
+from drivelab_shared.testing import kill_at, starter, status
 from v2x_teacher.cli import main
 from v2x_teacher.train import train
 
@@ -24,35 +20,7 @@ STEPS = 16
 @pytest.fixture(scope="module")
 def start():
     """Starts `v2x-teacher train ARGUMENTS` in a process of its own, in which the slow imports are done already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["v2x_teacher.train", "v2x_teacher.models.efficientnet", "torch._dynamo"])
-
-    def start(*arguments: object) -> BaseProcess:
-        process = context.Process(target=main, args=(["train", *map(str, arguments)],))
-        process.start()
-        return process
-
-    return start
-
-
-def has_logged(run: Path, step: int, since: float) -> bool:
-    """Whether this step, or a later one, was logged by the process that was started at `since`."""
-    with suppress(FileNotFoundError):
-        for text in (run / "metrics.jsonl").read_text().splitlines():
-            with suppress(ValueError):  # the line that is being written
-                line = json.loads(text)
-                if line["time"] >= since and line["step"] >= step:
-                    return True
-    return False
-
-
-def kill_after(process: BaseProcess, run: Path, step: int, seconds: float, since: float) -> None:
-    while process.is_alive() and not has_logged(run, step, since):
-        time.sleep(0.002)
-    time.sleep(seconds)
-    process.kill()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    return starter(main, "v2x_teacher.train", "v2x_teacher.models.efficientnet")
 
 
 def weights(run: Path) -> bytes:
@@ -84,9 +52,9 @@ def test_a_run_that_is_killed_twice_ends_like_an_uninterrupted_one(start, tiny_s
     arguments = ["--config", tmp_path / "settings.yaml"]
     for step, seconds in moments:
         since = time.time()
-        kill_after(start(*arguments), run, step, seconds, since)
+        kill_at(start(*arguments), run, ("teacher",), "teacher", step, since, after_s=seconds)
         arguments = ["--resume", run]
     start(*arguments).join()
-    assert runs.read_manifest(run)["status"] == "finished"
+    assert status(run) == "finished"
     assert weights(run) == weights(tmp_path / "reference")
     assert logged(run) == logged(tmp_path / "reference")

@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 import shutil
-import signal
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from safetensors.torch import load_file
 from drivelab_shared import runs
 from drivelab_shared.errors import UserError
 from drivelab_shared.modules import num_parameters
-from drivelab_shared.runs import Run
+from drivelab_shared.testing import CrashError, be_killed, receive_sigterm, status
 from v2x_teacher import evaluate as evaluate_module
 from v2x_teacher.config import EvaluateSettings, LabelSettings, MakeDataSettings
 from v2x_teacher.data.make_data import make_data
@@ -48,40 +47,6 @@ def lines(run: Path) -> list[dict]:
 
 def metrics(run: Path, split: str, stage: str = "teacher") -> list[dict]:
     return [line for line in lines(run) if line["stage"] == stage and line["split"] == split]
-
-
-def status(run: Path) -> str:
-    return runs.read_manifest(run)["status"]
-
-
-class CrashError(Exception):
-    pass
-
-
-def be_killed():
-    raise CrashError
-
-
-def receive_sigterm():
-    signal.raise_signal(signal.SIGTERM)
-
-
-@pytest.fixture
-def at_step(monkeypatch):
-    """Lets something happen after the optimizer step `step` of a stage, before anything of it is saved."""
-
-    def arrange(stage, step, happens):
-        log = Run.log
-
-        def log_and_more(self, done, split, values, own_stage=""):
-            log(self, done, split, values, own_stage)
-            if (own_stage, done, split) == (stage, step, "train"):
-                monkeypatch.setattr(Run, "log", log)
-                happens()
-
-        monkeypatch.setattr(Run, "log", log_and_more)
-
-    return arrange
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from drivelab_shared.settings import EngineSettings, require
+from drivelab_shared.settings import EngineSettings, SweepSettings, require
 
 DATA_DIR = Path("data/drivelab/reacher-distractor-mixed-v0")
 CACHE_DIR = Path("runs/lapo-mm/cache")
@@ -243,7 +243,7 @@ class EvaluateSettings(RunReader):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblateSettings:
+class AblateSettings(SweepSettings):
     """Train and compare wirings, baselines or settings on the same data."""
 
     suite: Literal["wirings", "best", "retune", "parts", "carracing"] = "wirings"
@@ -256,23 +256,10 @@ class AblateSettings:
     """The same for `carracing`."""
     steps: int | None = None
     """Gradient steps of every run; None means as in the recipe."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """One training run per recipe and seed."""
-    jobs: int = 1
-    """Training runs at the same time."""
     output_dir: Path = Path("runs/lapo-mm/ablate")
     """Runs and results. Runs that are already finished there are kept, so an interrupted suite goes on."""
     cache_dir: Path = CACHE_DIR
     """As in train."""
-    num_bootstrap: int = 1000
-    """Resamplings of episodes and seeds behind each 95 % interval."""
-    threads: int = 1
-    """CPU threads of each training run."""
-
-    def __post_init__(self) -> None:
-        require(len(self.seeds) > 0, "seeds", "at least one number", self.seeds)
-        for name in ("jobs", "num_bootstrap"):
-            require(getattr(self, name) >= 1, name, "a number >= 1", getattr(self, name))
 
 
 @dataclass(frozen=True, kw_only=True)

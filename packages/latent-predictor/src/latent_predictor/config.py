@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from drivelab_shared.settings import EngineSettings, require
+from drivelab_shared.settings import EngineSettings, SweepSettings, require
 
 DATA_DIR = Path("data/latent-predictor")
 
@@ -270,7 +270,7 @@ class EvaluateSettings(RunReader):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblateSettings:
+class AblateSettings(SweepSettings):
     """Train and compare several recipes on the same data with the same judges."""
 
     suite: Literal["recipes", "lambda", "parts"] = "recipes"
@@ -281,18 +281,10 @@ class AblateSettings:
     """Config that every recipe starts from: `best` for figures, `quick` to try the command."""
     epochs: int | None = None
     """Epochs of the recipes that start from `budget`; None means as in that config. The request's keeps its own."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """One training run per recipe and seed."""
-    jobs: int = 1
-    """Training runs at the same time."""
     output_dir: Path = Path("runs/latent-predictor/ablate")
     """Runs and results. Runs that are already finished there are kept, so an interrupted suite goes on."""
     cache_dir: Path = Path("runs/latent-predictor/cache")
     """As in train."""
-    num_bootstrap: int = 1000
-    """Resamplings of test trajectories behind each 95 % interval."""
-    threads: int = 1
-    """CPU threads of each training run."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,6 @@ Stage 1 is trained once per seed; every row is a stage 2 that starts from it. Th
 `output_dir/runs`; an interrupted suite goes on where it was.
 """
 
-from pathlib import Path
-
 from drivelab_shared import results
 from drivelab_shared.sweep import Recipe, Sweep
 from opv2v_stage2.config import AblateSettings
@@ -78,14 +76,19 @@ def ablate(settings: AblateSettings) -> None:
 
 
 def _second_stages(settings: AblateSettings, seed: int) -> Sweep:
-    """The runs of a seed, all of which start from its stage 1; that one is trained here."""
-    folder = settings.output_dir / "runs" / settings.data_dir.name
+    """The runs of a seed, all of which start from its stage 1; that one is trained here.
+
+    Folders say which budget and how many steps, so that no run is taken for one of another kind.
+    """
+    folder = settings.output_dir / "runs" / settings.data_dir.name / settings.budget
     shared = ("--data_dir", settings.data_dir, "--cache_dir", settings.cache_dir, "--threads", settings.threads)
-    shared += ("--eval_frames", 0, "--eval_noise_m", *NOISES_M)
-    common = ("--config", settings.config, *map(str, shared))
-    steps = ("--stage1_steps", str(settings.stage1_steps)) if settings.stage1_steps else ()
-    first, base = Recipe("stage 1", steps), Sweep("opv2v_stage2", folder / "stage1", (*common, "--stage2_steps", "0"))
-    base.train(first, seed)
-    start: Path = base.run_folder(first, seed)
-    steps = ("--stage2_steps", str(settings.stage2_steps)) if settings.stage2_steps else ()
-    return Sweep("opv2v_stage2", folder / "stage2", (*common, *steps, "--start_from", str(start)))
+    common = ("--config", settings.budget, *map(str, shared), "--eval_frames", "0")
+    common += ("--eval_noise_m", *map(str, NOISES_M))
+    first = ("--stage1_steps", str(settings.stage1_steps)) if settings.stage1_steps else ()
+    second = ("--stage2_steps", str(settings.stage2_steps)) if settings.stage2_steps else ()
+    stage1 = Recipe("stage 1", (*first, "--stage2_steps", "0"))
+    base = Sweep("opv2v_stage2", folder, common)
+    base.train(stage1, seed)
+    start = base.run_folder(stage1, seed)
+    own = "-".join(["stage2", *first, *second]).replace("--", "")
+    return Sweep("opv2v_stage2", folder / own, (*common, *second, "--start_from", str(start)))

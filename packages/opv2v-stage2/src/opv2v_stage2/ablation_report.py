@@ -84,7 +84,7 @@ def suite_tables(settings: AblateSettings, finished: Finished) -> list[Table]:
 
 def write_report(path: Path, settings: AblateSettings, finished: Finished, tables: Sequence[Table]) -> None:
     """One page for a person."""
-    steps = f"{settings.config} recipe, {len(settings.seeds)} seeds"
+    steps = f"{settings.budget} recipe, {len(settings.seeds)} seeds"
     report = Report(f"Stage 2, {settings.suite}", steps)
     for table in tables:
         report.conclude(*table.conclusions)

@@ -9,6 +9,7 @@ from opv2v_stage2.data.samples import Sample
 from opv2v_stage2.data.store import Store
 from opv2v_stage2.losses.targets import TeacherTargets
 from opv2v_stage2.models.compact import pixel_rays
+from opv2v_stage2.views import flat_views
 
 CERTAIN = 0.2
 """A teacher that holds a pixel for less valid than this is believed."""
@@ -23,11 +24,11 @@ def negatives(
     """Pixels that are sky, as `LossSettings.negatives` says who knows."""
     rows = np.array([sample.rows for sample in samples])
     if source == "truth":
-        return torch.isinf(_flat(store.arrays["dense_z"][rows], device))
+        return torch.isinf(flat_views(store.arrays["dense_z"][rows], device))
     if source == "teacher" and teacher is not None:
         return teacher.validity < CERTAIN
-    images = _flat(store.arrays["images"][rows], device) / 255
-    rig, intrinsics = _flat(store.arrays["rig"][rows], device), _flat(store.arrays["intrinsics"][rows], device)
+    images = flat_views(store.arrays["images"][rows], device) / 255
+    rig, intrinsics = (flat_views(store.arrays[name][rows], device) for name in ("rig", "intrinsics"))
     return sky_by_colour(images, rig, intrinsics)
 
 
@@ -48,8 +49,3 @@ def sky_by_colour(
     is_blue = images[..., 2] > images[..., 0] + BLUER
     is_bright = images.amin(-1) > BRIGHT
     return is_above & (is_blue | is_bright)
-
-
-def _flat(array: np.ndarray, device: torch.device) -> Tensor:
-    flat = array.reshape(len(array), -1, *array.shape[3:])
-    return torch.from_numpy(flat.astype(np.float32)).to(device)

@@ -16,6 +16,7 @@ from drivelab_shared.seeding import keyed_rng
 from opv2v_stage2.config import Modality
 from opv2v_stage2.data.samples import Sample
 from opv2v_stage2.data.store import MOST_BOXES, Store
+from opv2v_stage2.geometry import world_from_body
 from opv2v_stage2.losses.targets import Targets, TeacherTargets
 from opv2v_stage2.models.compact import normalised, pixel_rays
 from opv2v_stage2.models.interface import View
@@ -64,9 +65,9 @@ def make_views(
     included = INCLUDES[modality]
     pictures = torch.from_numpy(store.arrays["images"][rows]).to(device)
     images = normalised(pictures.flatten(1, 2).movedim(-1, 2).float() / 255)
-    intrinsics, rig = _flat(store.arrays["intrinsics"][rows], device), _flat(store.arrays["rig"][rows], device)
-    poses = _flat(given_poses(store, rows, modality, noise, key), device)
-    labels = _flat(store.arrays["labels_z"][rows], device)
+    intrinsics, rig = (flat_views(store.arrays[name][rows], device) for name in ("intrinsics", "rig"))
+    poses = flat_views(given_poses(store, rows, modality, noise, key), device)
+    labels = flat_views(store.arrays["labels_z"][rows], device)
     std = torch.tensor(_told_std(modality, noise), device=device).expand(len(samples), 2)
     ones = torch.ones(len(samples), dtype=torch.long, device=device)
     views: list[View] = []
@@ -116,21 +117,21 @@ def make_targets(
         teacher: what the teacher says of the samples' vehicles.
     """
     rows = np.array([sample.rows for sample in samples])
-    truth = _flat(camera_poses(store, rows), device)
-    rig = _flat(store.arrays["rig"][rows], device)
-    labels = _flat(store.arrays["dense_z" if dense else "labels_z"][rows], device)
+    truth = flat_views(camera_poses(store, rows), device)
+    rig = flat_views(store.arrays["rig"][rows], device)
+    labels = flat_views(store.arrays["dense_z" if dense else "labels_z"][rows], device)
     if dense:
         negative = torch.isinf(labels)
         labels = torch.where(torch.isfinite(labels), labels, 0.0)
     prior = std = None
     if modality in ("gps", "posed_sfm"):
-        given = _flat(given_poses(store, rows, modality, noise, key), device)
+        given = flat_views(given_poses(store, rows, modality, noise, key), device)
         prior = torch.linalg.inv(given[:, :1]) @ given
         std = torch.tensor(_told_std(modality, noise), device=device).expand(*rig.shape[:2], 2)
     height, width = labels.shape[-2:]
     return Targets(
         depth_z=labels,
-        rays=pixel_rays(_flat(store.arrays["intrinsics"][rows], device), height, width),
+        rays=pixel_rays(flat_views(store.arrays["intrinsics"][rows], device), height, width),
         negative=torch.zeros_like(labels, dtype=torch.bool) if negative is None else negative,
         camera_pose=truth,
         prior_pose=prior,
@@ -165,15 +166,9 @@ def noisy(
     if noise == Noise(0.0, 0.0):
         return world_from_lidar
     drawn = keyed_rng(*key).normal(size=(*world_from_lidar.shape[:2], 3))
-    yaw = np.radians(noise.degrees * drawn[..., 2])
-    turn = np.tile(np.eye(4), (*yaw.shape, 1, 1))
-    turn[..., 0, 0], turn[..., 0, 1], turn[..., 1, 0], turn[..., 1, 1] = (
-        np.cos(yaw),
-        -np.sin(yaw),
-        np.sin(yaw),
-        np.cos(yaw),
-    )
-    moved = world_from_lidar @ turn
+    turn = np.zeros((*drawn.shape[:2], 6))
+    turn[..., 4] = noise.degrees * drawn[..., 2]
+    moved = world_from_lidar @ world_from_body(turn)
     moved[..., :2, 3] += noise.metres * drawn[..., :2]
     return moved
 
@@ -196,15 +191,16 @@ def _boxes(store: Store, rows: np.ndarray, device: torch.device) -> dict[str, Te
     lidar_from_world = np.linalg.inv(store.arrays["world_from_lidar"][rows[:, 0]])
     half_size = store.arrays["half_size"][rows].reshape(len(rows), count, 3)
     return {
-        "first_lidar_from_box": torch.from_numpy((lidar_from_world[:, None] @ world_from_box).astype(np.float32)).to(
-            device
-        ),
+        "first_lidar_from_box": _float32(lidar_from_world[:, None] @ world_from_box, device),
         "half_size": torch.from_numpy(half_size).to(device),
         "box_exists": torch.from_numpy(exists).to(device),
     }
 
 
-def _flat(array: np.ndarray, device: torch.device) -> Tensor:
+def flat_views(array: np.ndarray, device: torch.device) -> Tensor:
     """[samples, agents, 4, ...] as float32 [samples, views, ...]."""
-    flat = array.reshape(len(array), -1, *array.shape[3:])
-    return torch.from_numpy(flat.astype(np.float32)).to(device)
+    return _float32(array.reshape(len(array), -1, *array.shape[3:]), device)
+
+
+def _float32(array: np.ndarray, device: torch.device) -> Tensor:
+    return torch.from_numpy(array.astype(np.float32)).to(device)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from drivelab_shared.settings import EngineSettings, require, setting
+from drivelab_shared.settings import EngineSettings, SweepSettings, require, setting
 
 DATA_DIR = Path("data/v2x-teacher")
 CACHE_DIR = Path("runs/v2x-teacher/cache")
@@ -298,7 +298,7 @@ class EvaluateSettings(RunReader):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblateSettings:
+class AblateSettings(SweepSettings):
     """Train and compare recipes on the same data."""
 
     suite: Literal["fixes", "bars", "recipes", "backbones"] = "fixes"
@@ -310,23 +310,10 @@ class AblateSettings:
     """The same for `fixes`, made as DAIR-V2X-C: only a cooperative list with holes shows what counting rows does."""
     epochs: int | None = None
     """Epochs of every run; None means as in the recipe."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """One training run per recipe and seed."""
-    jobs: int = 1
-    """Training runs at the same time."""
     output_dir: Path = Path("runs/v2x-teacher/ablate")
     """Runs and results. Runs that are already finished there are kept, so an interrupted suite goes on."""
     cache_dir: Path = CACHE_DIR
     """As in train."""
-    num_bootstrap: int = 1000
-    """Resamplings of test sequences behind each 95 % interval."""
-    threads: int = 1
-    """CPU threads of each training run."""
-
-    def __post_init__(self) -> None:
-        require(len(self.seeds) > 0, "seeds", "at least one number", self.seeds)
-        for name in ("jobs", "num_bootstrap"):
-            require(getattr(self, name) >= 1, name, "a number >= 1", getattr(self, name))
 
 
 @dataclass(frozen=True, kw_only=True)

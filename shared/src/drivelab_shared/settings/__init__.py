@@ -26,12 +26,13 @@ Defaults < YAML files and groups in the order given < environment < `name=value`
 overlay of all settings; inside a YAML file it is chosen by `loss: depth`. Checks run once, on the result.
 Fields are bool, int, float, str, Path, Literal, tuple, optionals of these, and nested dataclasses; all have a default.
 
-`fields` knows the classes, `files` the YAML, `command_line` the arguments; `checks` holds what every training can set.
+`fields` knows the classes, `files` the YAML, `command_line` the arguments; `checks` holds what every training
+and every comparison of trainings can set.
 """
 
-from drivelab_shared.settings.checks import EngineSettings, require
+from drivelab_shared.settings.checks import EngineSettings, SweepSettings, require
 from drivelab_shared.settings.command_line import parse
 from drivelab_shared.settings.fields import changes, flatten, setting
 from drivelab_shared.settings.files import dump, load
 
-__all__ = ["EngineSettings", "changes", "dump", "flatten", "load", "parse", "require", "setting"]
+__all__ = ["EngineSettings", "SweepSettings", "changes", "dump", "flatten", "load", "parse", "require", "setting"]

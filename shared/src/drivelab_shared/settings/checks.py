@@ -45,3 +45,22 @@ class EngineSettings:
         for name in ("threads", "checkpoint_every", "keep", "log_every"):
             require(getattr(self, name) >= 1, name, "a number >= 1", getattr(self, name))
         require(self.seed >= 0, "seed", "a number >= 0", self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSettings:
+    """How several recipes are trained and compared; the same words in every package."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One training run per recipe and seed."""
+    jobs: int = 1
+    """Training runs at the same time."""
+    threads: int = 1
+    """CPU threads of each training run."""
+    num_bootstrap: int = 1000
+    """Resamplings behind each 95 % interval: of what is independent in the data, and of seeds."""
+
+    def __post_init__(self) -> None:
+        require(len(self.seeds) > 0, "seeds", "at least one number", self.seeds)
+        for name in ("jobs", "threads", "num_bootstrap"):
+            require(getattr(self, name) >= 1, name, "a number >= 1", getattr(self, name))

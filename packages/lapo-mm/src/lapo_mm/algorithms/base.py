@@ -1,6 +1,7 @@
 """What all algorithms share: encoder and units, targets, how they act, and how they are trained for one step."""
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
@@ -23,7 +24,7 @@ Backward = Callable[[str, Tensor], None]
 """(name, loss): compute its gradients. Training passes the engine's, the diagnosis one that takes notes."""
 
 
-class Algorithm(nn.Module):
+class Algorithm(nn.Module, ABC):
     """Networks, optimizers and one training step. Subclasses build heads, name what they train, and write `update`."""
 
     targets: Mapping[str, str] = {}
@@ -37,17 +38,17 @@ class Algorithm(nn.Module):
 
     # --- to be written by every algorithm
 
+    @abstractmethod
     def build_optimizers(self) -> dict[str, Optimizer]:
         """Who moves what: made once, after the networks are on their device."""
-        raise NotImplementedError
 
+    @abstractmethod
     def update(self, batch: Batch, backward: Backward) -> dict[str, Tensor]:
         """One training step; returns figures to be logged, losses first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def policy(self, observation: Observation) -> Float[Tensor, "batch actions"]:
         """Standardised actions, without noise."""
-        raise NotImplementedError
 
     def twin_values(
         self, observation: Observation, actions: Float[Tensor, "batch actions"]

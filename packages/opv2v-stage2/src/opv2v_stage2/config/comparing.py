@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from drivelab_shared.settings import require
+from drivelab_shared.settings import SweepSettings, require
 from opv2v_stage2.config.names import CACHE_DIR, DATA_DIR
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblateSettings:
+class AblateSettings(SweepSettings):
     """Add the losses one by one on the same stage 1, and compare them on the same frames."""
 
     suite: Literal["losses", "noise", "negatives", "sparsity"] = "losses"
@@ -18,29 +18,16 @@ class AblateSettings:
     shares of labelled pixels."""
     data_dir: Path = DATA_DIR
     """Folder of the data set; the default data are made there first if it does not exist."""
-    config: str = "best"
-    """Recipe that all rows share."""
+    budget: Literal["best", "quick"] = "best"
+    """Config that every row starts from: `best` for figures, `quick` to try the command."""
     stage1_steps: int | None = None
     """Of every run; None means as in the recipe."""
     stage2_steps: int | None = None
     """Of every run; None means as in the recipe."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """One training run per row and seed."""
-    jobs: int = 1
-    """Training runs at the same time."""
     output_dir: Path = Path("runs/opv2v-stage2/ablate")
     """Runs and results. Runs that are already finished there are kept, so an interrupted suite goes on."""
     cache_dir: Path = CACHE_DIR
     """As in train."""
-    num_bootstrap: int = 1000
-    """Resamplings of scenarios and seeds behind each 95 % interval."""
-    threads: int = 1
-    """CPU threads of each training run."""
-
-    def __post_init__(self) -> None:
-        require(len(self.seeds) > 0, "seeds", "at least one number", self.seeds)
-        for name in ("jobs", "num_bootstrap"):
-            require(getattr(self, name) >= 1, name, "a number >= 1", getattr(self, name))
 
 
 @dataclass(frozen=True, kw_only=True)

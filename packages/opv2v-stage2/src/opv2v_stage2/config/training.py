@@ -73,7 +73,7 @@ class TrainSettings(EngineSettings):
     stage1_depth: Literal["auto", "dense", "lidar"] = "auto"
     """What stage 1 learns depth from; `auto`: dense truth where the data have it."""
     start_from: Path | None = None
-    """A run, whose stage 1 is taken instead of training it; or a MapAnything checkpoint."""
+    """A run, whose stage 1 is taken instead of training it."""
     num_agents: int = 2
     """Vehicles in a sample of stage 2: the main one and its nearest. Their pictures are never mixed with others'."""
     single_share: float = 0.0

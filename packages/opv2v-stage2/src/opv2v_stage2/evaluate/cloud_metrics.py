@@ -1,12 +1,13 @@
 """Clouds of a method at a moment against the lidar of all vehicles that take part."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from opv2v_stage2.clouds.cloud import Cloud, CloudFrame, moved, united
+from opv2v_stage2.clouds.cloud import Cloud, CloudFrame, moved
 from opv2v_stage2.clouds.crops import Crop, thinned
-from opv2v_stage2.clouds.files import read_cloud, write_cloud
+from opv2v_stage2.clouds.files import write_cloud
 from opv2v_stage2.config import CloudSettings
 from opv2v_stage2.data.recording import AgentFrame
 from opv2v_stage2.data.tree import read_lidar
@@ -16,6 +17,7 @@ from opv2v_stage2.inference import Prediction, points_in_main_lidar
 from opv2v_stage2.metrics.clouds import bev_iou, cloud_errors
 from opv2v_stage2.metrics.columns import Value
 from opv2v_stage2.metrics.detection import box_recall, points_on_boxes
+from opv2v_stage2.metrics.floaters import Sweep, lidar_floaters, percent
 
 MOST_POINTS = 20_000
 """Whose nearest neighbours are looked for, per direction."""
@@ -31,15 +33,22 @@ def predicted_cloud(moment: Moment, prediction: Prediction, frame: CloudFrame) -
     return Cloud(points, frame, colours, agent)
 
 
-def measured_cloud(frames: list[AgentFrame]) -> Cloud:
-    """The sweeps of all agents, in the frame of the first one's lidar."""
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The sweeps of all agents of a moment, in the frame of the first one's lidar."""
+
+    cloud: Cloud
+    sweeps: list[Sweep]
+
+
+def measured_cloud(frames: list[AgentFrame]) -> Measured:
+    """Read the sweeps."""
     sweeps = []
-    main = cloud_frame(frames[0])
     for frame in frames:
         points, _ = read_lidar(frame)
-        placed = moved(points, np.linalg.inv(frames[0].world_from_lidar) @ frame.world_from_lidar)
-        sweeps.append(Cloud(placed.astype(np.float32), main))
-    return united(sweeps)
+        main_from_lidar = np.linalg.inv(frames[0].world_from_lidar) @ frame.world_from_lidar
+        sweeps.append(Sweep(main_from_lidar[:3, 3], moved(points, main_from_lidar).astype(np.float32)))
+    return Measured(Cloud(np.concatenate([sweep.returns for sweep in sweeps]), cloud_frame(frames[0])), sweeps)
 
 
 def cloud_frame(frame: AgentFrame) -> CloudFrame:
@@ -48,22 +57,23 @@ def cloud_frame(frame: AgentFrame) -> CloudFrame:
 
 
 def cloud_columns(
-    predicted: Cloud, measured: Cloud, frames: list[AgentFrame], settings: CloudSettings, seed: int
+    predicted: Cloud, measured: Measured, frames: list[AgentFrame], settings: CloudSettings, seed: int
 ) -> dict[str, Value]:
     """Chamfer, F-score, BEV and what lies on vehicles; both clouds go through the same crop.
 
     Args:
         predicted: In the frame of the first agent's lidar.
-        measured: The same.
+        measured: Lidar of the agents.
         frames: Of the agents, for their lidars and boxes.
         settings: The crop.
         seed: Of the subsample.
     """
     lidars = tuple(np.linalg.inv(frames[0].world_from_lidar) @ frame.world_from_lidar for frame in frames)
     crop = Crop(settings.pc_filter_z_min, settings.pc_filter_z_max, settings.pc_filter_radius, lidars)
-    raw = [thinned(cloud, settings.pc_voxel).points for cloud in (predicted, measured)]
-    filtered = [thinned(crop.of(cloud), settings.pc_voxel).points for cloud in (predicted, measured)]
+    raw = [thinned(cloud, settings.pc_voxel).points for cloud in (predicted, measured.cloud)]
+    filtered = [thinned(crop.of(cloud), settings.pc_voxel).points for cloud in (predicted, measured.cloud)]
     first, second = (cloud_errors(*pair, max_points=MOST_POINTS, seed=seed) for pair in (raw, filtered))
+    floating, judged = lidar_floaters(thinned(predicted, settings.pc_voxel).points, measured.sweeps)
     reach = settings.pc_bev_range, settings.pc_bev_resolution
     return {
         "chamfer_pred_to_gt": first.chamfer_pred_to_gt,
@@ -74,6 +84,7 @@ def cloud_columns(
         "bev_iou_filtered": bev_iou(*filtered, *reach),
         "f_score_0.5m": second.f_score[1],
         "f_score_1m": second.f_score[2],
+        "lidar_floaters_pct": percent(floating, judged),
         "box_recall": _box_recall(predicted, frames),
     }
 
@@ -87,11 +98,6 @@ def save_cloud(path: Path, cloud: Cloud) -> None:
     """Write a cloud, with its frame and axes beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_cloud(path, cloud)
-
-
-def load_cloud(path: Path) -> Cloud:
-    """What `save_cloud` wrote, or an older cache without a sidecar, taken to lie in the main lidar's frame."""
-    return read_cloud(path, ground_z=-LIDAR_HEIGHT_M)
 
 
 def _box_recall(predicted: Cloud, frames: list[AgentFrame]) -> float:

@@ -10,7 +10,7 @@ from opv2v_stage2.data.samples import Sample
 from opv2v_stage2.data.store import Store
 from opv2v_stage2.inference import PER_AGENT, Prediction, points_in_main_lidar
 from opv2v_stage2.metrics.columns import Value
-from opv2v_stage2.metrics.depth import depth_errors
+from opv2v_stage2.metrics.depth import depth_errors, depth_errors_by_range
 from opv2v_stage2.metrics.floaters import completeness_above, floaters, percent
 from opv2v_stage2.metrics.pose import pose_columns
 from opv2v_stage2.metrics.rays import pixel_heights
@@ -59,7 +59,7 @@ def frame_row(listed: ListedFrame, mode: str, moment: Moment, prediction: Predic
     """
     seen = moment.has_image
     return {
-        **identity(listed, mode, moment.sample),
+        **identity(listed, mode),
         **pose_columns(
             prediction.camera_pose[seen], moment.camera_pose[seen], moment.agent_index[seen], moment.rig[seen]
         ),
@@ -69,7 +69,7 @@ def frame_row(listed: ListedFrame, mode: str, moment: Moment, prediction: Predic
     }
 
 
-def identity(listed: ListedFrame, mode: str, sample: Sample) -> dict[str, Value]:
+def identity(listed: ListedFrame, mode: str) -> dict[str, Value]:
     """Which moment, and who takes part."""
     is_coop = mode == "coop"
     return {
@@ -77,19 +77,22 @@ def identity(listed: ListedFrame, mode: str, sample: Sample) -> dict[str, Value]
         "frame": listed.frame,
         "main_agent": listed.main_agent,
         "coop_agents": ",".join(listed.coop_agents) if is_coop else "",
-        "baseline_distance_m": sample.distance_m,
+        "baseline_distance_m": listed.baseline_distance_m if is_coop else 0.0,
         "baseline_bucket": listed.baseline_bucket if is_coop else "single",
     }
 
 
 def _depth_columns(moment: Moment, prediction: Prediction) -> dict[str, Value]:
-    errors = depth_errors(prediction.depth_z[moment.has_image], moment.labels_z[moment.has_image])
+    depth, labels = prediction.depth_z[moment.has_image], moment.labels_z[moment.has_image]
+    errors = depth_errors(depth, labels)
+    by_range = depth_errors_by_range(depth, labels)
     return {
         "depth_rmse": errors.rmse,
         "depth_mae": errors.mae,
         "depth_rel": errors.rel,
         "depth_delta1": errors.delta1,
-        "depth_ratio": depth_ratio(prediction.depth_z, moment.labels_z, moment.labels_z > 0),
+        "depth_ratio": depth_ratio(depth, labels, labels > 0),
+        **{f"depth_rel_{name.replace(' ', '')}": found.rel for name, found in by_range.items()},
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,50 +15,42 @@ from opv2v_stage2.inference import PER_AGENT, Prediction, predict_samples
 from opv2v_stage2.models.compact import CompactModel
 from opv2v_stage2.views import Noise, camera_poses, given_poses
 
-BATCH = 4
 Predict = Callable[[Store, Sequence[Sample], Noise, tuple[int, ...]], list[Prediction]]
+Refine = Callable[[Store, Sequence[Sample], list[Prediction]], list[Prediction]]
 
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """A row of the tables."""
+    """A row of the tables. It predicts, or refines what its source has predicted."""
 
     name: str
     """Also the name of its folder."""
     modality: str
     """What it is given beside pictures."""
-    predict: Predict
+    predict: Predict | None = None
+    refine: Refine | None = None
+    source: str = ""
+    """Name of the method that is refined."""
     is_baseline: bool = False
+    folder: Path | None = None
+    """Of the model."""
 
 
-def model_method(name: str, model: nn.Module, modality: Modality, device: torch.device) -> Method:
+def model_method(name: str, model: nn.Module, modality: Modality, device: torch.device, folder: Path | None) -> Method:
     """A trained model."""
 
     def predict(store: Store, samples: Sequence[Sample], noise: Noise, key: tuple[int, ...]) -> list[Prediction]:
         return predict_samples(model, store, samples, modality, noise, key, device)
 
-    return Method(name, modality, predict)
+    return Method(name, modality, predict, folder=folder)
 
 
-def remembered(method: Method) -> Method:
-    """The same method, asked once for the same question: another one builds on its answers."""
-    answers: dict[tuple, list[Prediction]] = {}
-
-    def predict(store: Store, samples: Sequence[Sample], noise: Noise, key: tuple[int, ...]) -> list[Prediction]:
-        question = (tuple(samples), noise, key)
-        if question not in answers:
-            answers[question] = method.predict(store, samples, noise, key)
-        return answers[question]
-
-    return replace(method, predict=predict)
-
-
-def lidar_scaled(name: str, teacher: Method) -> Method:
+def lidar_scaled(source: Method) -> Method:
     """A model whose depth is multiplied by one number per vehicle, the median of what its lidar says."""
 
-    def predict(store: Store, samples: Sequence[Sample], noise: Noise, key: tuple[int, ...]) -> list[Prediction]:
+    def refine(store: Store, samples: Sequence[Sample], predictions: list[Prediction]) -> list[Prediction]:
         scaled = []
-        for sample, found in zip(samples, teacher.predict(store, samples, noise, key), strict=True):
+        for sample, found in zip(samples, predictions, strict=True):
             depth = found.depth_z.copy()
             for number, row in enumerate(sample.rows):
                 labels, own = store.arrays["labels_z"][row], slice(PER_AGENT * number, PER_AGENT * (number + 1))
@@ -67,17 +60,18 @@ def lidar_scaled(name: str, teacher: Method) -> Method:
             scaled.append(replace(found, depth_z=depth))
         return scaled
 
-    return Method(name, f"{teacher.modality} + lidar", predict, is_baseline=True)
+    name, modality = f"{source.name}_lidar_scaled", f"{source.modality} + lidar"
+    return Method(name, modality, refine=refine, source=source.name, is_baseline=True)
 
 
 def flat_ground(settings: ModelSettings, modality: Modality, device: torch.device) -> Method:
     """A plane of ground, a limit to sight, poses as they are given: what the compact model starts from."""
     model = CompactModel(replace(settings, kind="compact", path=None)).to(device).eval()
-    inner = model_method("flat_ground", model, modality, device).predict
+    inner = model_method("flat_ground", model, modality, device, None).predict
 
     def predict(store: Store, samples: Sequence[Sample], noise: Noise, key: tuple[int, ...]) -> list[Prediction]:
-        # It has no opinion on the sky; where it is as good as certain, the tables would call it a model.
         found = inner(store, samples, noise, key)
+        # It has no opinion on the sky, and none on scale.
         return [replace(one, validity=np.ones_like(one.validity), scale=float("nan")) for one in found]
 
     return Method("flat_ground", modality, predict, is_baseline=True)

@@ -1,15 +1,18 @@
 """summary_<split>.json: means of every column, and what they were measured on and with."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from drivelab_shared.networks import weights_hash
+from drivelab_shared.networks import WEIGHTS
 from drivelab_shared.origin import command_line, commit, machine
 from opv2v_stage2.config import EvaluateSettings
 from opv2v_stage2.data.frame_list import FrameList, hash_v2
+from opv2v_stage2.evaluate.chosen import effective_modality
+from opv2v_stage2.evaluate.methods import Method
 from opv2v_stage2.metrics.columns import TEXTS, Value
 from opv2v_stage2.metrics.scale import mult_err
 from opv2v_stage2.trained import TrainedRun
@@ -18,7 +21,7 @@ from opv2v_stage2.trained import TrainedRun
 def summary(
     frames: FrameList,
     rows: Mapping[tuple[str, str], list[dict[str, Value]]],
-    paths: Mapping[str, str],
+    methods: Sequence[Method],
     settings: EvaluateSettings,
     trained: TrainedRun,
 ) -> dict[str, Any]:
@@ -30,18 +33,22 @@ def summary(
         "split": settings.split,
         "frames": [f"{frame.sequence}/{frame.frame}" for frame in frames.frames],
         "metrics": metrics,
-        "model_paths": dict(paths),
+        "model_paths": {method.name: str(method.folder) for method in methods if method.folder is not None},
         "meta": {
             "hash_v2": hash_v2(frames.frames),
             "pair_policy": frames.pair_policy,
             "seed": settings.seed,
-            "modality": settings.model_task or trained.settings.modality,
+            "modality": effective_modality(trained, settings),
             "keep_camera_poses": settings.keep_camera_poses,
             "keep_main_agent_poses": settings.keep_main_agent_poses,
             "gps_noise_m": settings.table_noise_m,
             "height_window_m": [settings.pc_filter_z_min, settings.pc_filter_z_max],
             "height_window_frame": "above the ground",
-            "weights": {stage: weights_hash(trained.model(stage)) for stage in trained.stages},
+            "weights": {
+                method.name: hashlib.sha256((method.folder / WEIGHTS).read_bytes()).hexdigest()
+                for method in methods
+                if method.folder is not None
+            },
             "commit": commit(),
             "command": command_line(),
             "machine": machine(settings.threads),

@@ -49,6 +49,9 @@ CLOUDS: dict[str, tuple[str, Callable]] = {
     "vehicles with points on them": ("box_recall", ratio),
 }
 
+NUM_WORST = 5
+NAMED = "2021_08_18_19_48_05/000340"
+"""Two vehicles on a motorway, far from the origin: the request's worst frame."""
 TITLES = {"single": "One vehicle", "coop": "Two vehicles"}
 CROSS = {
     "error between vehicles [m]": "cross_agent_pose_trans_m",
@@ -76,10 +79,40 @@ def evaluation_tables(measured: "Measured", settings: EvaluateSettings) -> list[
             ]
             if rows:
                 tables.append(_table(f"{mode}{name}", f"{title}: {subject}", rows, measured, settings))
+    model = next((method.name for method in reversed(measured.methods) if not method.is_baseline), None)
+    if model is not None and measured.rows.get((model, "coop")) and measured.poses:
+        coop = measured.rows[model, "coop"]
+        buckets = _bucket_rows(coop, settings)
+        tables.append(_table("buckets", f"{model} by the distance of the vehicles", buckets, measured, settings))
+        tables.append(_table("worst", f"Worst frames of {model}, two vehicles", _worst_rows(coop), measured, settings))
     if measured.poses:
         rows = noise_rows(measured.poses, settings)
         tables.append(_table("noise", "Poses between vehicles over the noise of GPS", rows, measured, settings))
     return tables
+
+
+def _bucket_rows(found: Rows, settings: EvaluateSettings) -> list[Row]:
+    names = sorted({str(row["baseline_bucket"]) for row in found}, key=lambda name: float(name[1:].partition(",")[0]))
+    rows = []
+    for name in names:
+        near = [row for row in found if row["baseline_bucket"] == name]
+        for metric in ("depth MAE [m]", "scale of the cloud, times off", "between vehicles [m]"):
+            column, statistic = MAIN[metric]
+            interval = interval_of(near, column, statistic, settings)
+            if interval is not None:
+                rows.append(_row(f"{name} m, {len(near)} frames", metric, interval))
+    return rows
+
+
+def _worst_rows(found: Rows) -> list[Row]:
+    """The worst by each of two errors, and the frame that the request names, wherever it stands."""
+    by_name = {f"{row['sequence']}/{row['frame']}": row for row in found}
+    names: list[str] = []
+    for column in ("cross_agent_pose_trans_m", "pose_abs_m"):
+        names += sorted(by_name, key=lambda name, column=column: -float(by_name[name][column]))[:NUM_WORST]
+    names += [NAMED] if NAMED in by_name else []
+    metrics = ("between vehicles [m]", "between vehicles [deg]", "pose_abs [m]", "depth MAE [m]")
+    return [Row(name, metric, by_name[name][MAIN[metric][0]]) for name in dict.fromkeys(names) for metric in metrics]
 
 
 def _table(name: str, title: str, rows: Sequence[Row], measured: "Measured", settings: EvaluateSettings) -> Table:

@@ -1,7 +1,5 @@
 """The verb `make-data`: simulated drives through junctions, written in a public layout."""
 
-import json
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +10,7 @@ from typing import Literal
 from tqdm import tqdm
 
 from drivelab_shared.errors import UserError
-from drivelab_shared.files import replace_text
+from drivelab_shared.making import Making
 from drivelab_shared.workers import in_processes
 from v2x_teacher.config import MakeDataSettings
 from v2x_teacher.data.make_data import dair, flat, spd
@@ -21,13 +19,14 @@ from v2x_teacher.data.make_data.sequences import plan_sequences
 from v2x_teacher.data.make_data.traffic import EVENTS, simulate
 from v2x_teacher.data.make_data.views import Views
 
-RECORD = "data.json"
-"""The settings that made the folder; written first. The split file is written last."""
-MADE = ".made"
-"""Names the finished sequences; this folder is there as long as the data are not complete."""
 WRITERS = {"spd": spd, "dair": dair, "flat": flat}
 VERSION = 1
 """Counts up whenever the same settings make other bytes."""
+RECORDED = (
+    *("layout", "num_sequences", "seconds", "picture_every", "width", "lidar", "position_noise_m", "drop_frames"),
+    *("id_gaps", "forward_axis", "seed"),
+)
+"""What the bytes of the folder depend on."""
 
 
 def make_data(settings: MakeDataSettings) -> None:
@@ -37,13 +36,14 @@ def make_data(settings: MakeDataSettings) -> None:
         UserError: the folder holds anything but an interrupted run of these settings, or cannot be written.
     """
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        missing = _begin(settings)
+        making = _making(settings)
+        missing = [int(name) for name in making.begin([str(index) for index in range(settings.num_sequences)])]
+        WRITERS[settings.layout].make_folders(settings.data_dir)
         start = time.perf_counter()
         for _ in tqdm(_sequences(settings, missing), total=len(missing), desc="driving", unit="drive", disable=None):
             pass
         WRITERS[settings.layout].write_lists(settings.data_dir, plan_sequences(settings))
-        shutil.rmtree(settings.data_dir / MADE)
+        making.finish()
     except OSError as error:
         found = error.strerror or error
         raise UserError(f"{settings.data_dir}: data_dir: expected a folder to write to, got {found}") from None
@@ -57,25 +57,12 @@ def ensure_data(data_dir: Path, layout: Literal["spd", "dair"] = "spd") -> None:
         UserError: an interrupted run with other settings is found.
     """
     settings = MakeDataSettings(data_dir=data_dir, layout=layout)
-    if not data_dir.exists() or (data_dir.is_dir() and not any(data_dir.iterdir())):
-        make_data(settings)
-    elif (data_dir / MADE).is_dir():
-        if _read_record(data_dir) not in (None, _record(settings)):
-            found = f"unfinished data: run make-data again with the settings in {data_dir / RECORD}"
-            raise UserError(f"{data_dir}: data_dir: expected finished data, got {found}")
-        make_data(settings)
+    _making(settings).ensure(lambda: make_data(settings))
 
 
-def _begin(settings: MakeDataSettings) -> list[int]:
-    """Which sequences are still to be made. Marks the folder as ours on the way."""
-    folder, record = settings.data_dir, _record(settings)
-    is_interrupted = (folder / MADE).is_dir() and _read_record(folder) in (None, record)
-    if any(folder.iterdir()) and not is_interrupted:
-        raise UserError(f"{folder}: data_dir: expected an empty folder (data are never overwritten), got this one")
-    (folder / MADE).mkdir(exist_ok=True)
-    replace_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
-    WRITERS[settings.layout].make_folders(folder)
-    return [index for index in range(settings.num_sequences) if not (folder / MADE / str(index)).exists()]
+def _making(settings: MakeDataSettings) -> Making:
+    made_by = f"v2x-teacher make-data, drives version {VERSION}"
+    return Making(settings.data_dir, {"made_by": made_by, **{name: getattr(settings, name) for name in RECORDED}})
 
 
 def _sequences(settings: MakeDataSettings, indices: list[int]) -> Iterator[None]:
@@ -87,33 +74,7 @@ def _make_sequence(settings: MakeDataSettings, index: int) -> None:
     drive = simulate(plan.scenario)
     recorder = Recorder(settings, plan, drive, Views(drive, settings.width))
     WRITERS[settings.layout].write_sequence(settings.data_dir, recorder)
-    (settings.data_dir / MADE / str(index)).touch()
-
-
-def _record(settings: MakeDataSettings) -> dict[str, object]:
-    """What the bytes of the folder depend on."""
-    names = [
-        "layout",
-        "num_sequences",
-        "seconds",
-        "picture_every",
-        "width",
-        "lidar",
-        "position_noise_m",
-        "drop_frames",
-        "id_gaps",
-        "forward_axis",
-        "seed",
-    ]
-    made_by = f"v2x-teacher make-data, drives version {VERSION}"
-    return {"made_by": made_by, **{name: getattr(settings, name) for name in names}}
-
-
-def _read_record(folder: Path) -> object:
-    try:
-        return json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError, RecursionError):
-        return None
+    _making(settings).note(str(index))
 
 
 def _summary(settings: MakeDataSettings, made: list[int], seconds: float) -> str:
